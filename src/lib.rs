@@ -1,0 +1,3 @@
+//! `skillsctl`: sets up and keeps running the integrations of a Skills Intelligence platform.
+
+mod error;
