@@ -1,0 +1,75 @@
+//! Expressions decide and compute over the values of a record or an answer: MiniJinja expressions, bounded and strict.
+
+use std::sync::OnceLock;
+
+use minijinja::{Environment, UndefinedBehavior, Value};
+
+/// The steps one evaluation may take, so that no expression can hold up a sync.
+const FUEL: u64 = 20_000;
+
+fn environment() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment
+    })
+}
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    compiled: minijinja::Expression<'static, 'static>,
+    /// The names it reads, sorted.
+    pub(crate) names: Vec<String>,
+}
+
+impl Expression {
+    /// Compiles an expression. The error says what is wrong, in one line.
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let compiled = environment().compile_expression_owned(text.to_owned()).map_err(|error| reason(text, &error))?;
+        let mut names: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+        names.sort();
+        Ok(Expression { compiled, names })
+    }
+
+    /// Evaluates over named values.
+    pub(crate) fn evaluate(&self, names: Value) -> Result<Value, String> {
+        self.compiled.eval(names).map_err(|error| error.to_string())
+    }
+}
+
+/// Returns what is wrong with an expression, if anything is.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    Expression::new(text).map(|_| ())
+}
+
+fn reason(text: &str, error: &minijinja::Error) -> String {
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    format!("`{}` is not an expression: {detail}", text.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use minijinja::context;
+
+    #[test]
+    fn an_expression_computes_over_named_values() {
+        let expression = Expression::new("first ~ ' ' ~ last").unwrap();
+        assert_eq!(expression.names, ["first", "last"]);
+        assert_eq!(
+            expression.evaluate(context! {first => "Zoë", last => "O'Neill"}).unwrap().as_str(),
+            Some("Zoë O'Neill")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_and_what_never_ends_is_stopped() {
+        assert!(Expression::new("a ~ b").unwrap().evaluate(context! {a => 1}).is_err());
+        let endless = Expression::new("range(100000)|map('string')|join").unwrap();
+        assert!(endless.evaluate(context! {}).is_err());
+        assert!(Expression::new("a ~").unwrap_err().contains("is not an expression"));
+    }
+}

@@ -1,0 +1,277 @@
+//! Proves, without a network, what the types of a manifest cannot say: every slot has a source, every page an end.
+
+use std::collections::BTreeSet;
+
+use super::super::names::Name;
+use super::super::slot::{JsonTemplate, Scope, Slot, Template};
+use super::{Auth, Grant, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream};
+
+/// Something wrong with a manifest, at a path of its YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) path: Vec<String>,
+    pub(crate) message: String,
+}
+
+impl Finding {
+    pub(crate) fn path_refs(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+}
+
+/// Returns everything that is wrong with a manifest; nothing, for one that can be used.
+pub(crate) fn lint(manifest: &Manifest) -> Vec<Finding> {
+    let mut lint = Lint { manifest, findings: Vec::new() };
+    lint.settings();
+    lint.http();
+    if let Some(check) = &manifest.check {
+        let slots = check.get.slots().chain(check.query.iter().flat_map(|(_, template)| template.slots())).collect();
+        lint.slots(&["check"], slots, &[Scope::Token], None);
+        let expect = check.expect.iter().flat_map(|(_, template)| template.slots()).collect();
+        lint.slots(&["check", "expect"], expect, &[], None);
+    }
+    if manifest.streams.0.is_empty() {
+        lint.find(&["streams"], "a provider needs at least one stream");
+    }
+    for (name, stream) in manifest.streams.iter() {
+        lint.stream(name, stream);
+    }
+    lint.findings
+}
+
+struct Lint<'m> {
+    manifest: &'m Manifest,
+    findings: Vec<Finding>,
+}
+
+impl Lint<'_> {
+    fn find(&mut self, path: &[&str], message: impl Into<String>) {
+        self.findings
+            .push(Finding { path: path.iter().map(|part| (*part).to_owned()).collect(), message: message.into() });
+    }
+
+    fn settings(&mut self) {
+        for (name, spec) in &self.manifest.settings {
+            let path = ["settings", name.as_str()];
+            if matches!(name.as_str(), "enabled" | "sync_frequency" | "field_mappings" | "powerbi_filters") {
+                self.find(&path, format!("`{name}` is a setting of every provider and cannot be declared again"));
+            }
+            if (spec.setting_type == SettingType::Enum) == spec.values.is_empty() {
+                self.find(&path, "`values` belong to `type: enum`, and an enum needs them");
+            }
+            if let Some(pattern) = &spec.pattern
+                && regex::Regex::new(pattern).is_err()
+            {
+                self.find(&["settings", name.as_str(), "pattern"], "this is not a regular expression");
+            }
+            if let Some(default) = &spec.default
+                && let Err(message) = super::super::settings::check_setting(spec, default)
+            {
+                self.find(&["settings", name.as_str(), "default"], message);
+            }
+        }
+        for (name, spec) in &self.manifest.secrets {
+            if let Some(pattern) = &spec.pattern
+                && regex::Regex::new(pattern).is_err()
+            {
+                self.find(&["secrets", name.as_str(), "pattern"], "this is not a regular expression");
+            }
+        }
+    }
+
+    fn http(&mut self) {
+        let http = &self.manifest.http;
+        self.slots(&["http", "base"], http.base.slots().collect(), &[Scope::Token], None);
+        self.pairs(&["http", "headers"], &http.headers, &[Scope::Secret, Scope::Token]);
+        self.pairs(&["http", "query"], &http.query, &[]);
+        self.auth(&http.auth);
+        for (name, limit) in http.limits.iter() {
+            if limit.only.as_deref().is_some_and(|only| regex::Regex::new(only).is_err()) {
+                self.find(&["http", "limits", name, "only"], "this is not a regular expression");
+            }
+        }
+        for (position, rule) in http.errors.iter().enumerate() {
+            if let Some(when) = &rule.when
+                && let Err(message) = super::super::expression::check(when)
+            {
+                self.find(&["http", "errors", &position.to_string(), "when"], message);
+            }
+        }
+    }
+
+    fn auth(&mut self, auth: &Auth) {
+        let path = ["http", "auth"];
+        match auth {
+            Auth::None => {}
+            Auth::Bearer(template) => {
+                self.slots(&path, template.slots().collect(), &[Scope::Secret, Scope::Token], None)
+            }
+            Auth::Basic(basic) => {
+                self.slots(&path, basic.user.slots().chain(basic.pass.slots()).collect(), &[Scope::Secret], None);
+            }
+            Auth::Header(pairs) | Auth::Query(pairs) => self.pairs(&path, pairs, &[Scope::Secret, Scope::Token]),
+            Auth::Oauth(oauth) => {
+                let templates = [&Some(oauth.token_url.clone()), &oauth.client_id, &oauth.client_secret, &oauth.scopes];
+                for template in templates.into_iter().flatten() {
+                    self.slots(&path, template.slots().collect(), &[Scope::Secret], None);
+                }
+                self.pairs(&path, &oauth.extra, &[Scope::Secret]);
+                self.pairs(&path, &oauth.headers, &[Scope::Secret]);
+                match oauth.grant {
+                    Grant::ClientCredentials if oauth.client_id.is_none() || oauth.client_secret.is_none() => {
+                        self.find(&path, "the grant `client_credentials` needs `client_id` and `client_secret`");
+                    }
+                    Grant::RefreshToken if oauth.refresh_token.is_none() => {
+                        self.find(&path, "the grant `refresh_token` needs `refresh_token`, the name of a secret");
+                    }
+                    Grant::JwtBearer if oauth.jwt.is_none() => self.find(&path, "the grant `jwt_bearer` needs `jwt`"),
+                    _ => {}
+                }
+                let named = oauth.refresh_token.iter().chain(oauth.jwt.iter().map(|jwt| &jwt.key));
+                for secret in named {
+                    self.secret(&path, secret);
+                }
+                if let Some(jwt) = &oauth.jwt {
+                    for template in [&jwt.issuer, &jwt.subject, &jwt.audience] {
+                        self.slots(&path, template.slots().collect(), &[Scope::Secret], None);
+                    }
+                }
+            }
+            Auth::Login(login) => {
+                self.slots(&path, login.post.slots().collect(), &[], None);
+                self.pairs(&path, &login.headers, &[Scope::Secret]);
+                self.slots(&path, login.json.iter().flat_map(JsonTemplate::slots).collect(), &[Scope::Secret], None);
+                self.auth(&login.carry);
+            }
+            Auth::All(all) => all.iter().for_each(|auth| self.auth(auth)),
+            Auth::Choose(choose) => {
+                let values =
+                    self.manifest.settings.get(&choose.setting).map(|spec| spec.values.as_slice()).unwrap_or_default();
+                let named: BTreeSet<&str> = choose.of.iter().map(|(name, _)| name.as_str()).collect();
+                if values.iter().map(String::as_str).collect::<BTreeSet<_>>() != named {
+                    let setting = &choose.setting;
+                    self.find(
+                        &path,
+                        format!("`choose` needs one entry for each value of the enum setting `{setting}`"),
+                    );
+                }
+                choose.of.iter().for_each(|(_, auth)| self.auth(auth));
+            }
+        }
+    }
+
+    fn secret(&mut self, path: &[&str], secret: &Name) {
+        if !self.manifest.secrets.contains_key(secret) {
+            self.find(path, format!("there is no secret `{secret}`"));
+        }
+    }
+
+    fn pairs(&mut self, path: &[&str], pairs: &Ordered<Template>, scopes: &[Scope]) {
+        self.slots(path, pairs.iter().flat_map(|(_, template)| template.slots()).collect(), scopes, None);
+    }
+
+    /// Checks that each slot is of a scope that exists at this place, and names something that is declared.
+    fn slots(&mut self, path: &[&str], slots: Vec<&Slot>, scopes: &[Scope], stream: Option<&Stream>) {
+        for Slot { scope, member, .. } in slots {
+            let known = match scope {
+                Scope::Settings => self.manifest.settings.contains_key(member.as_str()),
+                Scope::Secret => scopes.contains(scope) && self.manifest.secrets.contains_key(member.as_str()),
+                Scope::Vars => stream.is_none_or(|stream| stream.vars.contains_key(member)),
+                Scope::Now => true,
+                other => scopes.contains(other),
+            };
+            if !known {
+                let scope = format!("{scope:?}").to_lowercase();
+                let slot = if member.is_empty() { scope } else { format!("{scope}.{member}") };
+                self.find(path, format!("the slot `{{{slot}}}` has no source here"));
+            }
+        }
+    }
+
+    fn stream(&mut self, name: &str, stream: &Stream) {
+        let at = |part: &'static str| ["streams", name, part].map(str::to_owned);
+        let path = |part: &'static str| at(part).to_vec();
+        if name.parse::<Name>().is_err() {
+            self.find(&["streams", name], "a stream's name takes lower-case letters, digits and `_`");
+        }
+        if stream.key.steps.is_empty() {
+            self.find(&["streams", name, "key"], "every stream needs the path of a unique key");
+        }
+        self.read(&path("full"), &stream.full, stream, false);
+        if let Some(changes) = &stream.changes {
+            self.read(&path("changes"), changes, stream, true);
+            if stream.cursor.is_none() {
+                self.find(&["streams", name, "changes"], "`changes` needs a `cursor`");
+            }
+            if !changes.slots().iter().any(|slot| slot.scope == Scope::Window && slot.member == "from") {
+                self.find(&["streams", name, "changes"], "`changes` never says from when: use `{window.from}`");
+            }
+        } else if stream.cursor.is_some() {
+            self.find(&["streams", name, "cursor"], "a `cursor` is of use only with `changes`");
+        }
+        if let Some(feed) = &stream.deletes.feed {
+            self.read(&path("deletes"), feed, stream, true);
+        }
+        if let Some(detail) = &stream.detail {
+            let slots =
+                detail.get.slots().chain(detail.query.iter().flat_map(|(_, template)| template.slots())).collect();
+            self.slots(&["streams", name, "detail"], slots, &[Scope::Record, Scope::Each, Scope::Fields], Some(stream));
+            if detail.concurrent == 0 {
+                self.find(&["streams", name, "detail"], "`concurrent` is at least 1");
+            }
+        }
+        if let Some(each) = &stream.each {
+            let list =
+                self.manifest.settings.get(&each.settings).is_some_and(|spec| spec.setting_type == SettingType::List);
+            if !list {
+                self.find(&["streams", name, "each"], format!("`{}` is not a setting of type `list`", each.settings));
+            }
+        }
+        if !(0.0..=1.0).contains(&stream.deletes.max) || stream.deletes.after == 0 {
+            self.find(&["streams", name, "deletes"], "`max` is a share from 0 to 1, `after` at least 1");
+        }
+    }
+
+    fn read(&mut self, path: &[String], read: &Read, stream: &Stream, windowed: bool) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if read.get.is_some() == read.post.is_some() {
+            self.find(&path, "a read has `get` or `post`, one of them");
+        }
+        if read.json.is_some() && !read.form.0.is_empty() {
+            self.find(&path, "a read has a `json` or a `form` body, not both");
+        }
+        let mut scopes = vec![Scope::Page, Scope::Fields, Scope::Token];
+        if windowed {
+            scopes.push(Scope::Window);
+        }
+        if stream.each.is_some() {
+            scopes.push(Scope::Each);
+        }
+        let slots = read.slots();
+        let places_page = slots.iter().any(|slot| slot.scope == Scope::Page);
+        self.slots(&path, slots, &scopes, Some(stream));
+        let page = &read.page;
+        let needs_place = !matches!(page.kind, PageKind::None | PageKind::Next(_) | PageKind::Link);
+        if needs_place != places_page {
+            self.find(
+                &path,
+                if needs_place {
+                    "the position of the page is never sent: put `{page}` somewhere"
+                } else {
+                    "`{page}` has no source: say how pages follow in `page`"
+                },
+            );
+        }
+        if (page.stop.contains(&Stop::ShortPage) || page.kind == PageKind::Offset) && page.size.is_none() {
+            self.find(&path, "a short page or an offset cannot be known without `page.size`");
+        }
+        if read.cap.is_some() && !matches!(page.kind, PageKind::Keyset(_)) {
+            self.find(&path, "a `cap` needs a way past it: page by `keyset`");
+        }
+        if let PageKind::Keyset(key) = &page.kind
+            && *key != stream.key
+        {
+            self.find(&path, "a keyset other than the stream's key would lose records that share its value");
+        }
+    }
+}

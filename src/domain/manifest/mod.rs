@@ -1,0 +1,497 @@
+//! A provider described: what its manifest may say, as types. No code stands behind any single provider.
+//!
+//! `load` reads and resolves the YAML (defaults and mixins), `lint` proves what types alone cannot say.
+
+mod explain;
+mod lint;
+mod load;
+mod read;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+pub(crate) use explain::{Line, explain};
+pub(crate) use lint::{Finding, lint};
+pub(crate) use load::load;
+pub(crate) use read::{Cursor, Deletes, Detail, Each, Flag, Method, Page, PageKind, Read, Stop, Sweep};
+
+use super::duration::Length;
+use super::entity::Entity;
+use super::names::Name;
+use super::path::Path;
+use super::slot::{JsonTemplate, Template};
+
+/// What sort of system a provider is; decides which entity its derived columns belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Lms,
+    Crm,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Lms => "lms",
+            Kind::Crm => "crm",
+        }
+    }
+
+    /// Returns the entity a provider of this kind is chiefly read for.
+    pub(crate) fn entity(self) -> Entity {
+        match self {
+            Kind::Lms => Entity::Learner,
+            Kind::Crm => Entity::Employer,
+        }
+    }
+}
+
+/// A provider's manifest, defaults and mixins resolved.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) provider: Name,
+    pub(crate) revision: u32,
+    pub(crate) kind: Kind,
+    pub(crate) title: String,
+    /// What is not publicly documented about the service, in plain words; shown wherever the provider is.
+    #[serde(default)]
+    pub(crate) unverified: Vec<String>,
+    #[serde(default)]
+    pub(crate) settings: BTreeMap<Name, SettingSpec>,
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<Name, SecretSpec>,
+    pub(crate) http: Http,
+    pub(crate) check: Option<Check>,
+    pub(crate) streams: Ordered<Stream>,
+}
+
+impl Manifest {
+    /// Returns a stream by name.
+    pub(crate) fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.get(name)
+    }
+
+    /// Returns the stream that feeds an entity unless a mapping names another: the first that says so.
+    pub(crate) fn stream_for(&self, entity: Entity) -> Option<&str> {
+        self.streams.iter().find(|(_, stream)| stream.entity == Some(entity)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// A map that keeps the order of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ordered<T>(pub(crate) Vec<(String, T)>);
+
+impl<T> Default for Ordered<T> {
+    fn default() -> Self {
+        Ordered(Vec::new())
+    }
+}
+
+impl<T> Ordered<T> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, (String, T)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&T> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Entries<T> {
+            type Value = Ordered<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Ordered(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries(std::marker::PhantomData))
+    }
+}
+
+/// A setting that presets and overrides may give.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettingSpec {
+    #[serde(rename = "type", default)]
+    pub(crate) setting_type: SettingType,
+    pub(crate) default: Option<Value>,
+    /// Whether a sync cannot start without it.
+    #[serde(default)]
+    pub(crate) required: bool,
+    /// Bounds of an `int` or `decimal`.
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    /// A regular expression that a text must match as a whole.
+    pub(crate) pattern: Option<String>,
+    /// The values of an `enum`.
+    #[serde(default)]
+    pub(crate) values: Vec<String>,
+    pub(crate) example: Option<Value>,
+    pub(crate) help: Option<String>,
+}
+
+/// The type of a setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SettingType {
+    #[default]
+    Text,
+    Int,
+    Decimal,
+    Bool,
+    Date,
+    Hostname,
+    Url,
+    Enum,
+    /// A list of texts or numbers.
+    List,
+}
+
+/// A credential field.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecretSpec {
+    pub(crate) title: String,
+    /// A regular expression that the value must match as a whole, to catch the wrong thing pasted.
+    pub(crate) pattern: Option<String>,
+    pub(crate) help: Option<String>,
+    #[serde(default)]
+    pub(crate) optional: bool,
+}
+
+/// How the service is spoken to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) base: Template,
+    #[serde(default)]
+    pub(crate) auth: Auth,
+    #[serde(default)]
+    pub(crate) headers: Ordered<Template>,
+    #[serde(default)]
+    pub(crate) query: Ordered<Template>,
+    /// How long one request may take altogether.
+    #[serde(default = "default_timeout")]
+    pub(crate) timeout: Length,
+    #[serde(default)]
+    pub(crate) limits: Ordered<Limit>,
+    #[serde(default)]
+    pub(crate) errors: Vec<ErrorRule>,
+    /// Where the service says in its error bodies what is wrong; the first path that exists is shown.
+    #[serde(default)]
+    pub(crate) error_message: Vec<Path>,
+    /// The largest page accepted, in bytes after decompression.
+    #[serde(default = "default_page_bytes")]
+    pub(crate) page_bytes: u64,
+}
+
+fn default_timeout() -> Length {
+    Length(120)
+}
+
+fn default_page_bytes() -> u64 {
+    32 << 20
+}
+
+/// How requests prove who sends them.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Auth {
+    #[default]
+    None,
+    Bearer(Template),
+    Basic(Basic),
+    Header(Ordered<Template>),
+    Query(Ordered<Template>),
+    Oauth(Box<Oauth>),
+    Login(Box<Login>),
+    /// All of these at once.
+    All(Vec<Auth>),
+    /// The one that a setting names.
+    Choose(Choose),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Basic {
+    pub(crate) user: Template,
+    pub(crate) pass: Template,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Choose {
+    /// The `enum` setting whose value picks.
+    pub(crate) setting: Name,
+    pub(crate) of: Ordered<Auth>,
+}
+
+/// An OAuth 2.0 token request (RFC 6749; JWT bearer: RFC 7523). Its token goes in `Authorization: Bearer`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Oauth {
+    pub(crate) grant: Grant,
+    pub(crate) token_url: Template,
+    pub(crate) client_id: Option<Template>,
+    pub(crate) client_secret: Option<Template>,
+    #[serde(default)]
+    pub(crate) client_in: ClientIn,
+    pub(crate) scopes: Option<Template>,
+    /// The secret that holds the refresh token, and that a rotated one replaces.
+    pub(crate) refresh_token: Option<Name>,
+    pub(crate) jwt: Option<Jwt>,
+    /// Further form fields.
+    #[serde(default)]
+    pub(crate) extra: Ordered<Template>,
+    #[serde(default)]
+    pub(crate) headers: Ordered<Template>,
+    /// How long a token lives where the answer has no `expires_in`.
+    #[serde(default = "default_token_ttl")]
+    pub(crate) ttl: Length,
+}
+
+fn default_token_ttl() -> Length {
+    Length(3_600)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Grant {
+    ClientCredentials,
+    RefreshToken,
+    JwtBearer,
+}
+
+/// Where the client's id and secret stand in a token request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientIn {
+    #[default]
+    Body,
+    Basic,
+}
+
+/// The claims of an assertion signed with RS256.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Jwt {
+    pub(crate) issuer: Template,
+    pub(crate) subject: Template,
+    pub(crate) audience: Template,
+    /// The secret that holds the private key in PEM.
+    pub(crate) key: Name,
+    #[serde(default = "default_jwt_ttl")]
+    pub(crate) ttl: Length,
+}
+
+fn default_jwt_ttl() -> Length {
+    Length(180)
+}
+
+/// A login call whose answer is a session token.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    pub(crate) post: Template,
+    #[serde(default)]
+    pub(crate) headers: Ordered<Template>,
+    pub(crate) json: Option<JsonTemplate>,
+    pub(crate) token: TokenAt,
+    pub(crate) ttl: Length,
+    /// How later calls carry the token.
+    #[serde(rename = "use")]
+    pub(crate) carry: Box<Auth>,
+}
+
+/// Where a login's token is: the whole body as text, or a path in a JSON body.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TokenAt {
+    Text,
+    Path(Path),
+}
+
+impl<'de> Deserialize<'de> for TokenAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "text" => Ok(TokenAt::Text),
+            path => path.parse().map(TokenAt::Path).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// A budget of requests, shared by all who use the same credential.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limit {
+    pub(crate) rate: Rate,
+    /// A regular expression over the path of a request; without it the budget is for all requests.
+    pub(crate) only: Option<String>,
+}
+
+/// So many requests in so many seconds: `100/10s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) requests: u32,
+    pub(crate) per: Length,
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{}` is not a rate: write requests per time, like `100/10s`", text.escape_debug());
+        let (requests, per) = text.split_once('/').ok_or_else(wrong)?;
+        let rate = Rate { requests: requests.parse().map_err(|_| wrong())?, per: per.parse()? };
+        if rate.requests == 0 || rate.per.0 == 0 { Err(wrong()) } else { Ok(rate) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, self.per)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What an answer means. Rules of the stream come before those of `http`; the first that matches decides.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorRule {
+    /// One status or several; without it any status matches.
+    #[serde(default)]
+    pub(crate) status: Statuses,
+    /// An expression over `status`, `headers` and `body` (the parsed JSON, or text).
+    pub(crate) when: Option<String>,
+    #[serde(rename = "do")]
+    pub(crate) action: Action,
+    /// How long to wait before a retry where the answer does not say.
+    pub(crate) wait: Option<Length>,
+    /// What to do about it, in plain words; may have `settings` and `vars` slots.
+    pub(crate) hint: Option<Template>,
+}
+
+/// Status codes, written as one number or a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Statuses(pub(crate) Vec<u16>);
+
+impl<'de> Deserialize<'de> for Statuses {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> serde::de::Visitor<'de> for OneOrMany {
+            type Value = Statuses;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a status code or a list of them")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, status: u64) -> Result<Statuses, E> {
+                u16::try_from(status)
+                    .ok()
+                    .filter(|status| (100..600).contains(status))
+                    .map(|status| Statuses(vec![status]))
+                    .ok_or_else(|| E::custom(format!("{status} is not an HTTP status")))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, status: i64) -> Result<Statuses, E> {
+                self.visit_u64(u64::try_from(status).unwrap_or_default())
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Statuses, A::Error> {
+                let mut statuses = Vec::new();
+                while let Some(status) = seq.next_element()? {
+                    statuses.push(status);
+                }
+                Ok(Statuses(statuses))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// What the engine does about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    /// Send it again after a while, a few times.
+    Retry,
+    /// Get a new token once and send it again; refused again, the credential is bad.
+    Reauth,
+    /// The credential is bad: fail the run without another try.
+    Refuse,
+    /// Leave this stream out, with a warning; the rest of the run goes on.
+    SkipStream,
+    /// A page without records.
+    EmptyPage,
+    /// The position is no longer known to the service: read the window from its start, once.
+    RestartWindow,
+    /// Stop the stream with an error.
+    FailStream,
+    /// Stop the run now; a later one goes on where this one stood.
+    Defer,
+}
+
+/// A small call that proves the credential and tells whose it is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Check {
+    pub(crate) get: Template,
+    #[serde(default)]
+    pub(crate) query: Ordered<Template>,
+    /// Paths in the answer and what must stand there, so that another account's credential is noticed.
+    #[serde(default)]
+    pub(crate) expect: Ordered<Template>,
+    pub(crate) hint: Option<String>,
+}
+
+/// One remote collection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stream {
+    pub(crate) title: Option<String>,
+    /// The entity this stream feeds.
+    pub(crate) entity: Option<Entity>,
+    /// Words of the stream's own, for the slots of reads that several streams share.
+    #[serde(default)]
+    pub(crate) vars: BTreeMap<String, String>,
+    /// Friendly names for paths in the raw record.
+    #[serde(default)]
+    pub(crate) fields: Ordered<Path>,
+    /// Where sources that `fields` does not name are looked for; `{fields}` then lists what is asked for below it.
+    #[serde(default)]
+    pub(crate) fields_at: Path,
+    /// Where a record's unique id is.
+    pub(crate) key: Path,
+    /// Where the records of a page are.
+    pub(crate) records: Path,
+    pub(crate) full: Read,
+    pub(crate) changes: Option<Read>,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) detail: Option<Detail>,
+    pub(crate) each: Option<Each>,
+    #[serde(default)]
+    pub(crate) deletes: Deletes,
+    #[serde(default)]
+    pub(crate) errors: Vec<ErrorRule>,
+    /// What is not publicly documented about this stream.
+    pub(crate) unverified: Option<String>,
+}

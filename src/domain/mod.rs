@@ -1,0 +1,15 @@
+//! The rules: pure types and functions that know no SQL, no HTTP, no clock, no environment and no terminal.
+
+pub(crate) mod duration;
+pub(crate) mod entity;
+pub(crate) mod expression;
+pub(crate) mod filter;
+pub(crate) mod manifest;
+pub(crate) mod mapping;
+pub(crate) mod names;
+pub(crate) mod path;
+pub(crate) mod preset;
+pub(crate) mod schedule;
+pub(crate) mod settings;
+pub(crate) mod slot;
+pub(crate) mod uln;
