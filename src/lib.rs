@@ -1,3 +1,6 @@
 //! `skillsctl`: sets up and keeps running the integrations of a Skills Intelligence platform.
 
+mod base64;
+mod config;
 mod error;
+mod secrets;
