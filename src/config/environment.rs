@@ -1,0 +1,108 @@
+//! What the process is given from outside: its variables and the clock. Nothing else reads either.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Exit, UserError};
+
+/// The variables of the process, or made-up ones in a test. An empty variable is as one that is not set.
+pub(crate) struct Environment {
+    lookup: Box<Lookup>,
+}
+
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
+impl Environment {
+    /// Returns the variables of this process.
+    pub(crate) fn of_process() -> Self {
+        Environment { lookup: Box::new(|name| std::env::var_os(name)) }
+    }
+
+    /// Returns just these variables.
+    #[cfg(test)]
+    pub(crate) fn of_map(variables: &[(&str, &str)]) -> Self {
+        let map: std::collections::HashMap<String, OsString> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+        Environment { lookup: Box::new(move |name| map.get(name).cloned()) }
+    }
+
+    /// Returns a variable as it is.
+    pub(crate) fn raw(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    /// Returns a variable that must be text; an error names the variable and never shows its value.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, UserError> {
+        self.raw(name).map(OsString::into_string).transpose().map_err(|_| {
+            UserError::new(Exit::Usage, "variable_not_text", format!("the value of {name} is not UTF-8 text"))
+        })
+    }
+
+    /// Returns a variable that is a path.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        self.raw(name).map(PathBuf::from)
+    }
+
+    /// Returns a variable that is an absolute path: the XDG specification wants relative ones ignored.
+    pub(crate) fn absolute_path(&self, name: &str) -> Option<PathBuf> {
+        self.path(name).filter(|path| path.is_absolute())
+    }
+
+    /// Returns this program's folder for data.
+    pub(crate) fn data_folder(&self) -> Option<PathBuf> {
+        self.folder("XDG_DATA_HOME", ".local/share")
+    }
+
+    /// Returns this program's folder for configuration.
+    pub(crate) fn config_folder(&self) -> Option<PathBuf> {
+        self.folder("XDG_CONFIG_HOME", ".config")
+    }
+
+    fn folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let parent = self.absolute_path(variable).or_else(|| Some(self.absolute_path("HOME")?.join(below_home)))?;
+        Some(parent.join("skillsctl"))
+    }
+}
+
+/// Returns the time. In debug builds `SKILLSCTL_TEST_NOW` (RFC 3339) sets it, so that tests can move it.
+pub(crate) fn now() -> DateTime<Utc> {
+    if cfg!(debug_assertions)
+        && let Some(set) = Environment::of_process().raw("SKILLSCTL_TEST_NOW")
+    {
+        return parse_test_now(&set.to_string_lossy());
+    }
+    Utc::now()
+}
+
+/// A test that sets a time and gets another one would be worse than one that stops here.
+fn parse_test_now(text: &str) -> DateTime<Utc> {
+    DateTime::parse_from_rfc3339(text).expect("SKILLSCTL_TEST_NOW is a time in RFC 3339").to_utc()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        let environment = Environment::of_map(&[("EMPTY", ""), ("FULL", "x")]);
+        assert_eq!(environment.raw("EMPTY"), None);
+        assert_eq!(environment.text("FULL").unwrap().as_deref(), Some("x"));
+        assert_eq!(environment.text("ABSENT").unwrap(), None);
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_refused_by_name() {
+        use std::os::unix::ffi::OsStringExt;
+        let environment = Environment { lookup: Box::new(|_| Some(OsString::from_vec(b"hunter2\xff".to_vec()))) };
+        let error = environment.text("SKILLSCTL_KEY").unwrap_err();
+        assert!(error.message.contains("SKILLSCTL_KEY") && !format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_test_can_set_the_time() {
+        assert_eq!(parse_test_now("2026-11-30T10:00:07+01:00").to_rfc3339(), "2026-11-30T09:00:07+00:00");
+    }
+}

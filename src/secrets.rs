@@ -1,0 +1,26 @@
+//! Secrets in the clear and sealed: the master key wraps a data key per organization, which seals its credentials.
+//!
+//! ```text
+//! MasterKey   32 bytes, never in the database; known there by its `KeyId` and a check value
+//!   wraps DataKey      AAD: "skillsctl/dek/v1" | database | organization | version
+//!     seals a Secret   AAD: "skillsctl/cred/v1" | database | organization | provider | field
+//!                           | credential | version | data key version
+//! ```
+//!
+//! The associated data (AAD) is authenticated and not stored: it is made again from where the value was found, so
+//! a sealed value moved to another row does not open. All of it is AES-256-GCM by ring, with a fresh nonce each time.
+
+mod credential;
+mod hex;
+mod keys;
+mod redact;
+mod rsa;
+mod sealed;
+mod secret;
+
+pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
+pub(crate) use keys::{DataKey, DekContext, KeyId, KeyTextError, MasterKey};
+pub(crate) use redact::redact;
+pub(crate) use rsa::sign_rs256;
+pub(crate) use sealed::Sealed;
+pub(crate) use secret::Secret;
