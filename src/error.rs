@@ -70,12 +70,23 @@ pub struct UserError {
     pub message: String,
     /// What to run or change next.
     pub hint: Option<String>,
+    /// Where in a file it is wrong, for errors about a file.
+    pub place: Option<Place>,
+}
+
+/// A position in a file: line and column count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file as the user named it, or `-` for standard input.
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
 }
 
 impl UserError {
     /// Returns an error without a hint; add one with [`UserError::hint`] wherever there is a next step.
     pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        UserError { exit, code, message: message.into(), hint: None }
+        UserError { exit, code, message: message.into(), hint: None, place: None }
     }
 
     /// Adds what to do next.

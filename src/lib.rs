@@ -5,3 +5,4 @@ mod config;
 mod domain;
 mod error;
 mod secrets;
+mod yaml;

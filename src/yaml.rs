@@ -1,0 +1,21 @@
+//! The only room that reads and writes YAML: text becomes a tree that knows the place of every key and value.
+//!
+//! Parser events become [`Node`]s; typed values are read from nodes, so whatever is wrong is reported at its line
+//! and column. Plain scalars keep their spelling and get a type only when one is asked for: a plain `NO`, `0123` or
+//! `1.10` read into a `String` is exactly that text.
+//!
+//! A tree can hold nodes of several files (see [`merge`]): each mark knows its file.
+
+mod mark;
+mod node;
+mod parse;
+mod read;
+mod scalar;
+mod write;
+
+pub(crate) use mark::Mark;
+pub(crate) use node::{Key, Node, Part, UNSET, Value, merge};
+pub(crate) use parse::parse;
+pub(crate) use read::with_hint;
+pub(crate) use scalar::Scalar;
+pub(crate) use write::to_yaml;
