@@ -5,4 +5,5 @@ mod config;
 mod domain;
 mod error;
 mod secrets;
+mod store;
 mod yaml;

@@ -1,0 +1,31 @@
+//! `audit_log`: who changed what and when, written in the transaction of the change.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, named_params};
+
+use super::text::{hash, stamp};
+
+/// One change. `before` and `after` are kept as hashes only.
+pub(crate) struct Entry<'a> {
+    pub(crate) actor: &'a str,
+    /// Noun and verb, like `org create`.
+    pub(crate) action: &'a str,
+    /// What was changed, like `acme` or `acme/aptem/api_key`.
+    pub(crate) subject: &'a str,
+    pub(crate) before: Option<&'a str>,
+    pub(crate) after: Option<&'a str>,
+}
+
+/// Records a change.
+pub(crate) fn insert(tx: &Connection, now: DateTime<Utc>, entry: &Entry<'_>) -> Result<()> {
+    tx.execute(
+        "INSERT INTO audit_log (at, actor, action, subject, before_hash, after_hash)
+         VALUES (:at, :actor, :action, :subject, :before, :after)",
+        named_params! {
+            ":at": stamp(now), ":actor": entry.actor, ":action": entry.action, ":subject": entry.subject,
+            ":before": entry.before.map(hash), ":after": entry.after.map(hash),
+        },
+    )?;
+    Ok(())
+}

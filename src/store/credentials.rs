@@ -1,0 +1,182 @@
+//! `master_keys`, `data_keys` and `organization_credentials`: sealed values and what opens them, never a value in clear.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use super::text::{self, stamp};
+use crate::domain::names::Name;
+use crate::secrets::{KeyId, Sealed};
+
+/// What is known of a credential without the master key.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential {
+    pub(crate) id: i64,
+    pub(crate) provider: Name,
+    pub(crate) field: Name,
+    pub(crate) version: i64,
+    pub(crate) data_key_version: i64,
+    pub(crate) sealed: Sealed,
+    /// Eight hex digits that tell two values apart and say nothing about them.
+    pub(crate) fingerprint: String,
+    pub(crate) created_by: String,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+const SELECT: &str =
+    "SELECT c.id, p.slug AS provider, c.field, c.version, c.data_key_version, c.sealed, c.fingerprint, c.created_by,
+            c.created_at
+     FROM organization_credentials c JOIN integration_providers p ON p.id = c.provider_id
+     WHERE c.organization_id = :organization AND c.stage = 'current'";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    Ok(Credential {
+        id: row.get("id")?,
+        provider: text::parsed(row, "provider")?,
+        field: text::parsed(row, "field")?,
+        version: row.get("version")?,
+        data_key_version: row.get("data_key_version")?,
+        sealed: Sealed::from_bytes(row.get("sealed")?),
+        fingerprint: row.get("fingerprint")?,
+        created_by: row.get("created_by")?,
+        created_at: text::at(row, "created_at")?,
+    })
+}
+
+/// Returns all current credentials of an organization, dormant ones too.
+pub(crate) fn all(connection: &Connection, organization_id: i64) -> Result<Vec<Credential>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY p.id, c.field"))?;
+    let rows = statement.query_map(named_params! { ":organization": organization_id }, from_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the current credential of one field, if it is set.
+pub(crate) fn find(
+    connection: &Connection,
+    organization_id: i64,
+    provider_id: i64,
+    field: &str,
+) -> Result<Option<Credential>> {
+    let sql = format!("{SELECT} AND c.provider_id = :provider AND c.field = :field");
+    let parameters = named_params! { ":organization": organization_id, ":provider": provider_id, ":field": field };
+    Ok(connection.query_row(&sql, parameters, from_row).optional()?)
+}
+
+/// Makes room for the next version of a field in place of the current one. Returns its id and version, which the sealed
+/// value is bound to; [`fill`] then stores the value, in the same transaction.
+pub(crate) fn reserve(
+    tx: &Connection,
+    (organization_id, provider_id): (i64, i64),
+    field: &str,
+    data_key_version: i64,
+    (created_by, now): (&str, DateTime<Utc>),
+) -> Result<(i64, i64)> {
+    let last: i64 = tx.query_row(
+        "SELECT coalesce(max(version), 0) FROM organization_credentials
+         WHERE organization_id = :organization AND provider_id = :provider AND field = :field",
+        named_params! { ":organization": organization_id, ":provider": provider_id, ":field": field },
+        |row| row.get(0),
+    )?;
+    delete(tx, organization_id, provider_id, field)?;
+    let id = tx.query_row(
+        "INSERT INTO organization_credentials
+             (organization_id, provider_id, field, version, stage, data_key_version, sealed, fingerprint, created_by, created_at)
+         VALUES (:organization, :provider, :field, :version, 'current', :data_key, x'', '', :by, :now) RETURNING id",
+        named_params! {
+            ":organization": organization_id, ":provider": provider_id, ":field": field, ":version": last + 1,
+            ":data_key": data_key_version, ":by": created_by, ":now": stamp(now),
+        },
+        |row| row.get(0),
+    )?;
+    Ok((id, last + 1))
+}
+
+/// Stores the sealed value of a credential that [`reserve`] made room for.
+pub(crate) fn fill(tx: &Connection, id: i64, sealed: &Sealed, fingerprint: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE organization_credentials SET sealed = :sealed, fingerprint = :fingerprint WHERE id = :id",
+        named_params! { ":id": id, ":sealed": sealed.as_bytes(), ":fingerprint": fingerprint },
+    )?;
+    Ok(())
+}
+
+/// Deletes all stages of a field. Returns false if there was none.
+pub(crate) fn delete(tx: &Connection, organization_id: i64, provider_id: i64, field: &str) -> Result<bool> {
+    let deleted = tx.execute(
+        "DELETE FROM organization_credentials WHERE organization_id = :organization AND provider_id = :provider AND field = :field",
+        named_params! { ":organization": organization_id, ":provider": provider_id, ":field": field },
+    )?;
+    Ok(deleted > 0)
+}
+
+/// An organization's data key as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct WrappedKey {
+    pub(crate) version: i64,
+    /// The master key that opens it.
+    pub(crate) key_id: KeyId,
+    pub(crate) wrapped: Sealed,
+}
+
+/// Returns a data key of an organization: one version, or the newest.
+pub(crate) fn data_key(
+    connection: &Connection,
+    organization_id: i64,
+    version: Option<i64>,
+) -> Result<Option<WrappedKey>> {
+    let found = connection
+        .query_row(
+            "SELECT version, key_id, wrapped FROM data_keys
+             WHERE organization_id = :organization AND (:version IS NULL OR version = :version) ORDER BY version DESC LIMIT 1",
+            named_params! { ":organization": organization_id, ":version": version },
+            |row| {
+                Ok(WrappedKey {
+                    version: row.get("version")?,
+                    key_id: row.get_ref("key_id")?.as_str()?.parse().map_err(|error: crate::error::UserError| {
+                        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
+                    })?,
+                    wrapped: Sealed::from_bytes(row.get("wrapped")?),
+                })
+            },
+        )
+        .optional()?;
+    Ok(found)
+}
+
+/// Stores a data key.
+pub(crate) fn insert_data_key(
+    tx: &Connection,
+    organization_id: i64,
+    key: &WrappedKey,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO data_keys (organization_id, version, key_id, wrapped, created_at) VALUES (:organization, :version, :key, :wrapped, :now)",
+        named_params! {
+            ":organization": organization_id, ":version": key.version, ":key": key.key_id.to_string(),
+            ":wrapped": key.wrapped.as_bytes(), ":now": stamp(now),
+        },
+    )?;
+    Ok(())
+}
+
+/// Returns the master key in force and the value that only it opens.
+pub(crate) fn master_key(connection: &Connection) -> Result<Option<(KeyId, Sealed)>> {
+    let found: Option<(String, Vec<u8>)> = connection
+        .query_row("SELECT key_id, check_value FROM master_keys ORDER BY created_at DESC LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(found
+        .map(|(id, check)| Ok::<_, crate::error::UserError>((id.parse()?, Sealed::from_bytes(check))))
+        .transpose()?)
+}
+
+/// Registers a master key.
+pub(crate) fn insert_master_key(tx: &Connection, id: KeyId, check: &Sealed, now: DateTime<Utc>) -> Result<()> {
+    tx.execute(
+        "INSERT INTO master_keys (key_id, check_value, created_at) VALUES (:id, :check, :now)",
+        named_params! { ":id": id.to_string(), ":check": check.as_bytes(), ":now": stamp(now) },
+    )?;
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What a database error means to a person.
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Exit, UserError};
+
+/// Returns the error a person can act on, if a database error is somewhere in the chain.
+pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>())?;
+    let rusqlite::Error::SqliteFailure(failure, _) = cause else { return None };
+    let database = |code, message: &str, hint: &str| UserError::new(Exit::Database, code, message).hint(hint);
+    Some(match failure.code {
+        ErrorCode::DiskFull => database(
+            "disk_full",
+            "the disk is full; the last change was not kept",
+            "free some space and run the command again",
+        ),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => database(
+            "database_read_only",
+            "the database cannot be written",
+            "check the owner and mode of the file and its folder",
+        ),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => database(
+            "database_corrupt",
+            "the file is damaged or not a database of skillsctl",
+            "restore a backup, or check the path given by --db",
+        ),
+        ErrorCode::SystemIoFailure => {
+            database("database_io", "reading or writing the database failed", "check the disk and the system log")
+        }
+        ErrorCode::CannotOpen => database(
+            "database_unreadable",
+            "the database cannot be opened",
+            "check the path given by --db and the rights on it",
+        ),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => UserError::new(
+            Exit::Locked,
+            "database_locked",
+            "another process has been writing to the database for too long",
+        )
+        .hint("wait for it to finish; `skillsctl status` shows what is running"),
+        _ => return None,
+    })
+}

@@ -1,0 +1,122 @@
+//! The database: the only room that names rusqlite. One file per table; this one opens, migrates and transacts.
+
+pub(crate) mod audit;
+pub(crate) mod credentials;
+pub(crate) mod organizations;
+pub(crate) mod overrides;
+pub(crate) mod presets;
+pub(crate) mod providers;
+pub(crate) mod quarantine;
+pub(crate) mod records;
+pub(crate) mod runs;
+pub(crate) mod state;
+
+mod failure;
+mod open;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+pub(crate) use rusqlite::Connection;
+use rusqlite::TransactionBehavior;
+
+pub(crate) use failure::user_error;
+pub(crate) use open::{create, open};
+pub(crate) use text::{hash, stamp};
+
+/// An open database with its schema up to date.
+pub(crate) struct Store {
+    connection: Connection,
+    path: PathBuf,
+    database_id: String,
+}
+
+/// Whether a change is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Yes,
+    /// The change runs in full and is then rolled back: `--dry-run`.
+    DryRun,
+}
+
+impl Store {
+    /// Returns the connection, for reading.
+    pub(crate) fn read(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Returns where the database is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the id that sealed values are bound to.
+    pub(crate) fn database_id(&self) -> &str {
+        &self.database_id
+    }
+
+    /// Runs a change in one transaction; an error rolls it back. It takes the write lock at once, so that it waits for
+    /// another writer instead of failing half-way (a deferred transaction that upgrades never waits).
+    pub(crate) fn change<T>(&mut self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = change(&transaction)?;
+        match keep {
+            Keep::Yes => transaction.commit()?,
+            Keep::DryRun => transaction.rollback()?,
+        }
+        Ok(value)
+    }
+
+    /// Empties the write-ahead log into the database, so that no deleted credential stays in it.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Chooses how soon a commit is safe from a power loss: pages of a sync may lose the last ones, together with
+    /// their progress, and are read again; all else must not.
+    pub(crate) fn relax_durability(&self) -> Result<()> {
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(())
+    }
+}
+
+/// Returns a value of `meta`.
+pub(crate) fn meta(connection: &Connection, key: &str) -> Result<Option<String>> {
+    use rusqlite::OptionalExtension as _;
+    Ok(connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()?)
+}
+
+/// Sets a value of `meta`.
+pub(crate) fn set_meta(connection: &Connection, key: &str, value: &str) -> Result<()> {
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [key, value],
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns a database in memory with the real schema.
+    pub(crate) fn memory() -> Store {
+        open::memory().unwrap()
+    }
+
+    #[test]
+    fn a_failed_change_leaves_nothing_and_a_dry_run_neither() {
+        let mut store = memory();
+        let failed: Result<()> = store.change(Keep::Yes, |tx| {
+            set_meta(tx, "a", "1")?;
+            anyhow::bail!("no")
+        });
+        assert!(failed.is_err());
+        store.change(Keep::DryRun, |tx| set_meta(tx, "a", "2")).unwrap();
+        assert_eq!(meta(store.read(), "a").unwrap(), None);
+        store.change(Keep::Yes, |tx| set_meta(tx, "a", "3")).unwrap();
+        assert_eq!(meta(store.read(), "a").unwrap().as_deref(), Some("3"));
+    }
+}

@@ -1,0 +1,380 @@
+//! `learners` and `employers`: the data, written record by record inside the transaction of a page.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, named_params};
+
+use super::text::stamp;
+use crate::domain::entity::{Entity, FieldType};
+use crate::domain::uln::{self, Uln};
+
+/// The value of a typed column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    Real(f64),
+}
+
+impl Cell<'_> {
+    /// Returns the value as text, for filters.
+    pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Cell::Null => None,
+            Cell::Text(text) => Some(Cow::Borrowed(text)),
+            Cell::Real(number) => Some(Cow::Owned(number.to_string())),
+        }
+    }
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Cell::Null => ValueRef::Null,
+            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
+            Cell::Real(number) => ValueRef::Real(*number),
+        }))
+    }
+}
+
+/// A mapped record, ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    /// Its key at the provider.
+    pub(crate) key: Cow<'a, str>,
+    /// In the order of the entity's columns.
+    pub(crate) columns: Vec<Cell<'a>>,
+    /// The organization's own fields as a JSON map.
+    pub(crate) custom: Option<String>,
+    pub(crate) hash: [u8; 16],
+}
+
+/// Whose records are written, and by which read.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) organization_id: i64,
+    pub(crate) provider_id: i64,
+    pub(crate) entity: Entity,
+    /// The full read under way, `None` while reading changes.
+    pub(crate) generation: Option<i64>,
+    /// Written into rows that are new or changed.
+    pub(crate) now: String,
+    /// Whether rows of a former provider may be found again.
+    pub(crate) adopt: bool,
+}
+
+/// A row's state before a write.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Present {
+    pub(crate) id: i64,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) deleted: bool,
+    pub(crate) in_scope: bool,
+    pub(crate) generation: i64,
+}
+
+struct Statements {
+    find: String,
+    insert: String,
+    update: String,
+    see: String,
+}
+
+/// Returns the statements of an entity, made once from its fixed columns.
+fn statements(entity: Entity) -> &'static Statements {
+    static STATEMENTS: OnceLock<[Statements; 2]> = OnceLock::new();
+    let all = STATEMENTS.get_or_init(|| {
+        Entity::ALL.map(|entity| {
+            let table = entity.table();
+            let names: Vec<&str> = entity.columns().iter().map(|column| column.name).collect();
+            let slots: Vec<String> = (0..names.len()).map(|position| format!("?{}", position + 9)).collect();
+            let sets: Vec<String> = names.iter().zip(&slots).map(|(name, slot)| format!("{name} = {slot}")).collect();
+            Statements {
+                find: format!(
+                    "SELECT id, content_hash, deleted_at IS NOT NULL, in_scope, generation FROM {table}
+                     WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3"
+                ),
+                insert: format!(
+                    "INSERT INTO {table} (organization_id, provider_id, external_key, custom, content_hash, first_seen_at, changed_at,
+                                          generation, in_scope, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, {})",
+                    names.join(", "),
+                    slots.join(", ")
+                ),
+                update: format!(
+                    "UPDATE {table} SET organization_id = ?1, provider_id = ?2, external_key = ?3, custom = ?4, content_hash = ?5,
+                            changed_at = ?6, generation = ?7, in_scope = ?8, {}, deleted_at = NULL, dormant = 0 WHERE id = ?{}",
+                    sets.join(", "),
+                    names.len() + 9
+                ),
+                see: format!("UPDATE {table} SET generation = ?1 WHERE id = ?2"),
+            }
+        })
+    });
+    match entity {
+        Entity::Learner => &all[0],
+        Entity::Employer => &all[1],
+    }
+}
+
+/// Returns the row of a key, if there is one.
+pub(crate) fn find(tx: &Connection, owner: &Owner, key: &str) -> Result<Option<Present>> {
+    let mut statement = tx.prepare_cached(&statements(owner.entity).find)?;
+    Ok(statement
+        .query_row((owner.organization_id, owner.provider_id, key), |row| {
+            Ok(Present {
+                id: row.get(0)?,
+                hash: row.get(1)?,
+                deleted: row.get(2)?,
+                in_scope: row.get(3)?,
+                generation: row.get(4)?,
+            })
+        })
+        .optional()?)
+}
+
+/// What a search among the rows of former providers found.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Former {
+    None,
+    One(i64),
+    /// The ULN stands in several rows: nobody can say which is meant.
+    Several(usize),
+}
+
+/// Looks among the rows of providers the organization had before for the same person: by a valid ULN, else by an e-mail
+/// address that only one of them has, unless two valid ULNs say that they are two people.
+pub(crate) fn former(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Result<Former> {
+    if !owner.adopt || owner.entity != Entity::Learner {
+        return Ok(Former::None);
+    }
+    let column = |name: &str| owner.entity.column(name).and_then(|position| record.columns[position].text());
+    let uln = column("uln").filter(|uln| uln::check(uln) == Uln::Valid);
+    if let Some(uln) = &uln {
+        let mut statement = tx.prepare_cached(
+            "SELECT id FROM learners WHERE organization_id = ?1 AND uln = ?2 AND dormant = 1 LIMIT 3",
+        )?;
+        let ids: Vec<i64> =
+            statement.query_map((owner.organization_id, uln), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        match ids.as_slice() {
+            [] => {}
+            [id] => return Ok(Former::One(*id)),
+            several => return Ok(Former::Several(several.len())),
+        }
+    }
+    let Some(email) = column("email").filter(|email| !email.is_empty()) else { return Ok(Former::None) };
+    let mut statement = tx.prepare_cached(
+        "SELECT id, uln FROM learners WHERE organization_id = ?1 AND email = ?2 AND dormant = 1 LIMIT 3",
+    )?;
+    let found: Vec<(i64, Option<String>)> = statement
+        .query_map((owner.organization_id, email), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(match found.as_slice() {
+        [(id, other)] => {
+            let other_valid = other.as_deref().is_some_and(|other| uln::check(other) == Uln::Valid);
+            if uln.is_some() && other_valid { Former::None } else { Former::One(*id) }
+        }
+        _ => Former::None,
+    })
+}
+
+/// Stores a new row.
+pub(crate) fn insert(tx: &Connection, owner: &Owner, record: &Record<'_>, in_scope: bool) -> Result<()> {
+    let mut statement = tx.prepare_cached(&statements(owner.entity).insert)?;
+    bind(&mut statement, owner, record, in_scope, owner.generation.unwrap_or(0))?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
+/// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.
+pub(crate) fn update(
+    tx: &Connection,
+    owner: &Owner,
+    id: i64,
+    record: &Record<'_>,
+    in_scope: bool,
+    generation: i64,
+) -> Result<()> {
+    let mut statement = tx.prepare_cached(&statements(owner.entity).update)?;
+    bind(&mut statement, owner, record, in_scope, generation)?;
+    statement.raw_bind_parameter(record.columns.len() + 9, id)?;
+    statement.raw_execute()?;
+    Ok(())
+}
+
+fn bind(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    owner: &Owner,
+    record: &Record<'_>,
+    in_scope: bool,
+    generation: i64,
+) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(1, owner.organization_id)?;
+    statement.raw_bind_parameter(2, owner.provider_id)?;
+    statement.raw_bind_parameter(3, record.key.as_ref())?;
+    statement.raw_bind_parameter(4, record.custom.as_deref())?;
+    statement.raw_bind_parameter(5, record.hash.as_slice())?;
+    statement.raw_bind_parameter(6, owner.now.as_str())?;
+    statement.raw_bind_parameter(7, generation)?;
+    statement.raw_bind_parameter(8, in_scope)?;
+    for (position, cell) in record.columns.iter().enumerate() {
+        statement.raw_bind_parameter(position + 9, cell)?;
+    }
+    Ok(())
+}
+
+/// Notes that a full read has seen a row that it did not change.
+pub(crate) fn see(tx: &Connection, owner: &Owner, id: i64) -> Result<()> {
+    if let Some(generation) = owner.generation {
+        tx.prepare_cached(&statements(owner.entity).see)?.execute((generation, id))?;
+    }
+    Ok(())
+}
+
+/// Marks the row of a key as deleted. Returns false if there is no live row of it.
+pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<bool> {
+    let table = owner.entity.table();
+    let changed = tx
+        .prepare_cached(&format!(
+            "UPDATE {table} SET deleted_at = ?4, changed_at = ?4
+             WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3 AND deleted_at IS NULL"
+        ))?
+        .execute((owner.organization_id, owner.provider_id, key, owner.now.as_str()))?;
+    Ok(changed > 0)
+}
+
+/// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw.
+pub(crate) fn unseen(connection: &Connection, owner: &Owner, oldest: i64) -> Result<(u64, u64)> {
+    let table = owner.entity.table();
+    let sql = format!(
+        "SELECT count(*), count(*) FILTER (WHERE generation < :oldest) FROM {table}
+         WHERE organization_id = :organization AND provider_id = :provider AND deleted_at IS NULL"
+    );
+    let parameters =
+        named_params! { ":organization": owner.organization_id, ":provider": owner.provider_id, ":oldest": oldest };
+    let (live, unseen): (i64, i64) = connection.query_row(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((u64::try_from(live).unwrap_or(0), u64::try_from(unseen).unwrap_or(0)))
+}
+
+/// Marks the rows that no full read since `oldest` saw as deleted. Returns how many.
+pub(crate) fn sweep(tx: &Connection, owner: &Owner, oldest: i64) -> Result<u64> {
+    let table = owner.entity.table();
+    let sql = format!(
+        "UPDATE {table} SET deleted_at = :now, changed_at = :now
+         WHERE organization_id = :organization AND provider_id = :provider AND deleted_at IS NULL AND generation < :oldest"
+    );
+    let parameters = named_params! {
+        ":organization": owner.organization_id, ":provider": owner.provider_id, ":oldest": oldest, ":now": owner.now,
+    };
+    Ok(u64::try_from(tx.execute(&sql, parameters)?).unwrap_or(0))
+}
+
+/// Returns how many learners of an organization count towards its limit.
+pub(crate) fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
+    let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1";
+    let count: i64 = connection.query_row(sql, [organization_id], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Returns whether an organization has rows of a provider it no longer uses.
+pub(crate) fn has_dormant(connection: &Connection, organization_id: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM learners WHERE organization_id = ?1 AND dormant = 1)";
+    Ok(connection.query_row(sql, [organization_id], |row| row.get(0))?)
+}
+
+/// A stored row for people: every typed column by name, then the custom fields.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Row {
+    pub(crate) external_key: String,
+    pub(crate) provider: String,
+    /// The typed columns that have a value, and the organization's own fields under `custom`.
+    #[serde(flatten)]
+    pub(crate) fields: serde_json::Map<String, serde_json::Value>,
+    pub(crate) in_scope: bool,
+    pub(crate) dormant: bool,
+    pub(crate) first_seen_at: String,
+    pub(crate) changed_at: String,
+    pub(crate) deleted_at: Option<String>,
+}
+
+/// Which rows to list.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// One key only.
+    pub(crate) key: Option<&'a str>,
+    /// Rows that are deleted or out of scope too.
+    pub(crate) with_gone: bool,
+    pub(crate) limit: u32,
+}
+
+/// Returns stored rows of one organization, by key.
+pub(crate) fn list(
+    connection: &Connection,
+    organization_id: i64,
+    entity: Entity,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Row>> {
+    let table = entity.table();
+    let names: Vec<String> = entity.columns().iter().map(|column| format!("t.{}", column.name)).collect();
+    let mut statement = connection.prepare(&format!(
+        "SELECT t.external_key, p.slug, t.in_scope, t.dormant, t.first_seen_at, t.changed_at, t.deleted_at, t.custom, {}
+         FROM {table} t JOIN integration_providers p ON p.id = t.provider_id
+         WHERE t.organization_id = :organization AND (:key IS NULL OR t.external_key = :key)
+           AND (:gone OR (t.deleted_at IS NULL AND t.in_scope = 1))
+         ORDER BY t.id LIMIT :limit",
+        names.join(", ")
+    ))?;
+    let parameters = named_params! {
+        ":organization": organization_id, ":key": wanted.key, ":gone": wanted.with_gone, ":limit": wanted.limit,
+    };
+    let rows = statement.query_map(parameters, |row| {
+        let mut fields = serde_json::Map::new();
+        for (position, column) in entity.columns().iter().enumerate() {
+            let value = match (row.get_ref(position + 8)?, column.field_type) {
+                (ValueRef::Null, _) => serde_json::Value::Null,
+                (ValueRef::Real(number), _) => serde_json::Value::from(number),
+                (ValueRef::Text(text), FieldType::Json) => serde_json::from_slice(text).unwrap_or_default(),
+                (other, _) => serde_json::Value::from(other.as_str()?),
+            };
+            fields.insert(column.name.to_owned(), value);
+        }
+        let custom: Option<String> = row.get(7)?;
+        fields
+            .insert("custom".to_owned(), custom.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default());
+        Ok(Row {
+            external_key: row.get(0)?,
+            provider: row.get(1)?,
+            fields,
+            in_scope: row.get(2)?,
+            dormant: row.get(3)?,
+            first_seen_at: row.get(4)?,
+            changed_at: row.get(5)?,
+            deleted_at: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns how many rows of each provider an organization has: live, out of scope, deleted.
+pub(crate) fn counts(connection: &Connection, organization_id: i64, entity: Entity) -> Result<HashMap<i64, [u64; 3]>> {
+    let table = entity.table();
+    let mut statement = connection.prepare(&format!(
+        "SELECT provider_id, count(*) FILTER (WHERE deleted_at IS NULL AND in_scope = 1),
+                count(*) FILTER (WHERE deleted_at IS NULL AND in_scope = 0), count(*) FILTER (WHERE deleted_at IS NOT NULL)
+         FROM {table} WHERE organization_id = ?1 GROUP BY provider_id"
+    ))?;
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    let rows = statement.query_map([organization_id], |row| {
+        Ok((row.get(0)?, [number(row.get(1)?), number(row.get(2)?), number(row.get(3)?)]))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the moment of a write as rows keep it.
+pub(crate) fn moment(now: DateTime<Utc>) -> String {
+    stamp(now)
+}

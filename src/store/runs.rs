@@ -1,0 +1,260 @@
+//! `integration_sync_logs`: one row for each run of one provider of one organization.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use serde::{Deserialize, Serialize};
+
+use super::text::{self, stamp};
+use crate::domain::names::{Name, Slug};
+use crate::domain::schedule::LastRuns;
+use crate::error::{Exit, UserError};
+
+/// How a run ended, or that it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Running,
+    /// Everything was read and stored.
+    Ok,
+    /// Read to its end, but some records or streams were left out.
+    Partial,
+    Failed,
+    /// Stopped to go on later where it stood, as the provider asked.
+    Deferred,
+    /// Ended from outside; the next run goes on where it stood.
+    Interrupted,
+}
+
+impl Outcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Running => "running",
+            Outcome::Ok => "ok",
+            Outcome::Partial => "partial",
+            Outcome::Failed => "failed",
+            Outcome::Deferred => "deferred",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+}
+
+impl std::str::FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Outcome::Running, Outcome::Ok, Outcome::Partial, Outcome::Failed, Outcome::Deferred, Outcome::Interrupted]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+            .ok_or_else(|| format!("unknown outcome `{text}`"))
+    }
+}
+
+/// What set a run off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Trigger {
+    Manual,
+    Schedule,
+}
+
+/// What a run did, counted over all its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub(crate) struct Tally {
+    /// Records the provider sent.
+    pub(crate) read: u64,
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) unchanged: u64,
+    /// Rows taken over from a provider the organization had before.
+    pub(crate) adopted: u64,
+    pub(crate) deleted: u64,
+    /// Records that the Power BI filters keep out.
+    pub(crate) filtered: u64,
+    pub(crate) quarantined: u64,
+    /// New learners beyond `max_learners`, not stored.
+    pub(crate) over_cap: u64,
+    pub(crate) pages: u64,
+    pub(crate) requests: u64,
+    pub(crate) retries: u64,
+    /// Milliseconds spent waiting for rate limits and retries.
+    pub(crate) waited_ms: u64,
+    /// Bytes of all answers, after decompression.
+    pub(crate) bytes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.read += other.read;
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.adopted += other.adopted;
+        self.deleted += other.deleted;
+        self.filtered += other.filtered;
+        self.quarantined += other.quarantined;
+        self.over_cap += other.over_cap;
+        self.pages += other.pages;
+        self.requests += other.requests;
+        self.retries += other.retries;
+        self.waited_ms += other.waited_ms;
+        self.bytes += other.bytes;
+    }
+}
+
+/// A run as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) id: i64,
+    pub(crate) organization: Slug,
+    pub(crate) provider: Name,
+    pub(crate) trigger: Trigger,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
+    pub(crate) outcome: Outcome,
+    pub(crate) tally: Tally,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) error_code: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) hint: Option<String>,
+}
+
+const SELECT: &str = "SELECT r.id, o.slug AS organization, p.slug AS provider, r.trigger, r.started_at, r.finished_at, r.outcome, r.tally,
+            r.warnings, r.error_code, r.error, r.hint
+     FROM integration_sync_logs r
+     JOIN organizations o ON o.id = r.organization_id
+     JOIN integration_providers p ON p.id = r.provider_id";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        id: row.get("id")?,
+        organization: text::parsed(row, "organization")?,
+        provider: text::parsed(row, "provider")?,
+        trigger: if row.get_ref("trigger")?.as_str()? == "schedule" { Trigger::Schedule } else { Trigger::Manual },
+        started_at: text::at(row, "started_at")?,
+        finished_at: text::at_or_null(row, "finished_at")?,
+        outcome: text::parsed(row, "outcome")?,
+        tally: text::json(row, "tally")?,
+        warnings: text::json(row, "warnings")?,
+        error_code: row.get("error_code")?,
+        error: row.get("error")?,
+        hint: row.get("hint")?,
+    })
+}
+
+/// Records that a run has begun and returns its id. A run of the same pair that still says `running` was killed: the
+/// caller holds the pair's lock, so nobody else can be at it.
+pub(crate) fn start(
+    tx: &Connection,
+    (organization_id, provider_id): (i64, i64),
+    trigger: Trigger,
+    now: DateTime<Utc>,
+) -> Result<i64> {
+    tx.execute(
+        "UPDATE integration_sync_logs SET outcome = 'interrupted', finished_at = :now,
+                error_code = 'interrupted', error = 'the process ended before the run did'
+         WHERE organization_id = :organization AND provider_id = :provider AND outcome = 'running'",
+        named_params! { ":organization": organization_id, ":provider": provider_id, ":now": stamp(now) },
+    )?;
+    Ok(tx.query_row(
+        "INSERT INTO integration_sync_logs (organization_id, provider_id, trigger, started_at, outcome, tally, warnings)
+         VALUES (:organization, :provider, :trigger, :now, 'running', '{}', '[]') RETURNING id",
+        named_params! {
+            ":organization": organization_id, ":provider": provider_id, ":now": stamp(now),
+            ":trigger": if trigger == Trigger::Schedule { "schedule" } else { "manual" },
+        },
+        |row| row.get(0),
+    )?)
+}
+
+/// Stores the counts so far, in the transaction of the page they count.
+pub(crate) fn count(tx: &Connection, id: i64, tally: &Tally) -> Result<()> {
+    let mut statement = tx.prepare_cached("UPDATE integration_sync_logs SET tally = ?1 WHERE id = ?2")?;
+    statement.execute((serde_json::to_string(tally)?, id))?;
+    Ok(())
+}
+
+/// How a run ended.
+pub(crate) struct Finish<'a> {
+    pub(crate) outcome: Outcome,
+    pub(crate) tally: &'a Tally,
+    pub(crate) warnings: &'a [String],
+    pub(crate) error: Option<&'a UserError>,
+}
+
+/// Records how a run ended.
+pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTime<Utc>) -> Result<()> {
+    tx.execute(
+        "UPDATE integration_sync_logs SET finished_at = :now, outcome = :outcome, tally = :tally, warnings = :warnings,
+                error_code = :code, error = :error, hint = :hint WHERE id = :id",
+        named_params! {
+            ":id": id, ":now": stamp(now), ":outcome": finish.outcome.as_str(), ":tally": serde_json::to_string(finish.tally)?,
+            ":warnings": serde_json::to_string(finish.warnings)?, ":code": finish.error.map(|error| error.code),
+            ":error": finish.error.map(|error| error.message.as_str()), ":hint": finish.error.and_then(|error| error.hint.as_deref()),
+        },
+    )?;
+    Ok(())
+}
+
+/// Returns what schedules need to know of a pair's runs.
+pub(crate) fn last_runs(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<LastRuns> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT started_at FROM integration_sync_logs WHERE organization_id = :organization AND provider_id = :provider
+                  ORDER BY id DESC LIMIT 1) AS started,
+                (SELECT count(*) FROM integration_sync_logs WHERE organization_id = :organization AND provider_id = :provider
+                  AND outcome <> 'running' AND id > coalesce((SELECT id FROM integration_sync_logs
+                       WHERE organization_id = :organization AND provider_id = :provider AND outcome IN ('ok', 'partial')
+                       ORDER BY id DESC LIMIT 1), 0)) AS failures",
+    )?;
+    Ok(statement.query_row(named_params! { ":organization": organization_id, ":provider": provider_id }, |row| {
+        Ok(LastRuns { started: text::at_or_null(row, "started")?, failures: row.get("failures")? })
+    })?)
+}
+
+/// Returns the newest run of a pair.
+pub(crate) fn latest(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
+    let sql = format!("{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 ORDER BY r.id DESC LIMIT 1");
+    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+}
+
+/// Returns the newest run of a pair that did something useful.
+pub(crate) fn latest_success(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
+    let sql = format!(
+        "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.outcome IN ('ok', 'partial') ORDER BY r.id DESC LIMIT 1"
+    );
+    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+}
+
+/// Which runs to list.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) organization_id: Option<i64>,
+    pub(crate) provider_id: Option<i64>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) limit: u32,
+}
+
+/// Returns runs, newest first.
+pub(crate) fn list(connection: &Connection, wanted: &Wanted) -> Result<Vec<Run>> {
+    let mut statement = connection.prepare(&format!(
+        "{SELECT} WHERE (:organization IS NULL OR r.organization_id = :organization)
+            AND (:provider IS NULL OR r.provider_id = :provider) AND (:outcome IS NULL OR r.outcome = :outcome)
+          ORDER BY r.id DESC LIMIT :limit"
+    ))?;
+    let parameters = named_params! {
+        ":organization": wanted.organization_id, ":provider": wanted.provider_id,
+        ":outcome": wanted.outcome.map(Outcome::as_str), ":limit": wanted.limit,
+    };
+    let rows = statement.query_map(parameters, from_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns one run.
+pub(crate) fn by_id(connection: &Connection, id: i64) -> Result<Run> {
+    connection.query_row(&format!("{SELECT} WHERE r.id = ?1"), [id], from_row).optional()?.ok_or_else(|| {
+        UserError::new(Exit::NotFound, "run_not_found", format!("there is no run {id}"))
+            .hint("`skillsctl log list` shows what there is")
+            .into()
+    })
+}
