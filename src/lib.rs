@@ -4,6 +4,7 @@ mod base64;
 mod config;
 mod domain;
 mod error;
+mod output;
 mod secrets;
 mod store;
 mod yaml;

@@ -1,0 +1,290 @@
+//! Lays rows out: a table for a terminal, tabs for a pipe, aligned blocks for `show` commands.
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use console::measure_text_width;
+
+use super::look::{Cell, Look};
+
+/// A column of a list: its header and how an item fills it.
+pub(crate) struct Column<T> {
+    /// The words above it on a terminal.
+    pub header: &'static str,
+    /// Its worth: where the terminal is too narrow the lowest goes first. The first column and those that are
+    /// [`ALWAYS`] stay.
+    pub priority: u8,
+    /// The cell of an item.
+    pub cell: fn(&T, &Look) -> Cell,
+}
+
+/// The priority of a column that is never dropped; its text is cut only when nothing is left to drop.
+pub(crate) const ALWAYS: u8 = u8::MAX;
+
+/// What stands between two columns of a table.
+const GAP: u16 = 2;
+
+/// A header with the worth of its column.
+pub(super) struct Head<'a> {
+    pub header: &'a str,
+    pub priority: u8,
+}
+
+/// Returns the heads of columns.
+pub(super) fn heads<T>(columns: &[Column<T>]) -> Vec<Head<'static>> {
+    columns.iter().map(|column| Head { header: column.header, priority: column.priority }).collect()
+}
+
+/// Returns the cells of items, row by row.
+pub(super) fn cells<T>(items: &[T], columns: &[Column<T>], look: &Look) -> Vec<Vec<Cell>> {
+    items.iter().map(|item| columns.iter().map(|column| (column.cell)(item, look)).collect()).collect()
+}
+
+/// Returns rows for a pipe: no header, tabs between, everything in full.
+pub(super) fn tabbed(rows: &[Vec<Cell>], look: &Look) -> String {
+    rows.iter().map(|row| row.iter().map(|cell| cell.render(look)).collect::<Vec<_>>().join("\t") + "\n").collect()
+}
+
+/// Returns rows for a terminal of a width: the columns of least worth are dropped before any text is cut, the first
+/// column is always there in full.
+pub(super) fn drawn(heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, width: u16) -> String {
+    let texts: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cell.render(look)).collect()).collect();
+    let widths: Vec<usize> = heads
+        .iter()
+        .enumerate()
+        .map(|(index, head)| {
+            texts.iter().map(|row| measure_text_width(&row[index])).fold(measure_text_width(head.header), usize::max)
+        })
+        .collect();
+    let kept = fitting(heads, &widths, width.into());
+
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    // Text is cut where the room ends; the cells have no newline, so no word is kept whole at its expense.
+    table.set_delimiter('\n');
+    table.set_header(line(kept.iter().map(|&index| look.bold(heads[index].header))));
+    for row in &texts {
+        table.add_row(line(kept.iter().map(|&index| row[index].clone())));
+    }
+    for (column, &index) in table.column_iter_mut().zip(&kept) {
+        let is_last = Some(&index) == kept.last();
+        column.set_padding((0, if is_last { 0 } else { GAP }));
+        if rows.iter().any(|row| matches!(row[index], Cell::Number(_))) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        // Only text may shrink: half a number or half a time would be a wrong one.
+        if index == 0 || !rows.iter().any(|row| matches!(row[index], Cell::Text(_))) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    lines(&table)
+}
+
+/// Returns rows as an aligned block without a header, each line indented, three spaces between the columns.
+pub(crate) fn block(rows: &[Vec<Cell>], indent: u16, look: &Look) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| cell.render(look)).collect::<Vec<_>>());
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if index == 0 { indent } else { 0 }, 3));
+    }
+    lines(&table)
+}
+
+/// Returns labels and their values, the values below one another.
+pub(crate) fn pairs(pairs: &[(&str, Cell)], look: &Look) -> String {
+    let rows: Vec<Vec<Cell>> = pairs.iter().map(|(label, value)| vec![Cell::text(*label), value.clone()]).collect();
+    block(&rows, 0, look)
+}
+
+/// Returns the indexes of the columns that stay, in their order.
+fn fitting(heads: &[Head<'_>], widths: &[usize], width: usize) -> Vec<usize> {
+    let mut kept: Vec<usize> = (0..heads.len()).collect();
+    let needed = |kept: &[usize]| -> usize {
+        kept.iter().map(|&index| widths[index]).sum::<usize>() + kept.len().saturating_sub(1) * usize::from(GAP)
+    };
+    while needed(&kept) > width {
+        let least = kept
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, index)| heads[**index].priority != ALWAYS)
+            .min_by_key(|(place, index)| (heads[**index].priority, usize::MAX - place));
+        match least {
+            Some((place, _)) => drop(kept.remove(place)),
+            None => break,
+        }
+    }
+    kept
+}
+
+/// Returns a row that takes a single line.
+fn line(cells: impl Iterator<Item = String>) -> Row {
+    let mut row = Row::from(cells.collect::<Vec<_>>());
+    row.max_height(1);
+    row
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_string() + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::super::look::State;
+    use super::super::show::paint;
+    use super::*;
+
+    struct Org {
+        slug: &'static str,
+        name: &'static str,
+        state: State,
+        records: i64,
+        synced: Option<&'static str>,
+    }
+
+    const ORGS: [Org; 3] = [
+        Org {
+            slug: "acme",
+            name: "Acme Training Ltd",
+            state: State::Ok,
+            records: 18_204,
+            synced: Some("2026-11-30T08:58:00Z"),
+        },
+        Org { slug: "globex-apprenticeships", name: "Globex", state: State::Failed, records: 7, synced: None },
+        Org { slug: "umbra", name: "株式会社 \u{202e}evil\n", state: State::Running, records: 0, synced: None },
+    ];
+
+    fn columns() -> [Column<Org>; 5] {
+        [
+            Column { header: "slug", priority: ALWAYS, cell: |org, _| Cell::text(org.slug) },
+            Column { header: "name", priority: 2, cell: |org, _| Cell::text(org.name) },
+            Column {
+                header: "status",
+                priority: ALWAYS,
+                cell: |org, _| {
+                    let word = match org.state {
+                        State::Ok => "connected",
+                        State::Failed => "failed",
+                        _ => "running",
+                    };
+                    Cell::state(org.state, word)
+                },
+            },
+            Column { header: "records", priority: 1, cell: |org, _| Cell::number(org.records) },
+            Column { header: "last sync", priority: 3, cell: |org, _| Cell::time(org.synced.map(at)) },
+        ]
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn look(terminal: bool) -> Look {
+        Look::new(terminal, at("2026-11-30T09:00:00Z"))
+    }
+
+    fn table(width: u16) -> String {
+        let columns = columns();
+        let look = look(true);
+        paint(&drawn(&heads(&columns), &cells(&ORGS, &columns, &look), &look, width), false)
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_every_column() {
+        assert_eq!(
+            table(120),
+            "slug                    name                        status       records  last sync\n\
+             acme                    Acme Training Ltd           connected ✓   18,204  2 minutes ago\n\
+             globex-apprenticeships  Globex                      failed ✗           7  -\n\
+             umbra                   株式会社 \\u{202e}evil\\u{a}  running …          0  -\n"
+        );
+    }
+
+    #[test]
+    fn a_narrower_terminal_drops_the_column_of_least_worth_first() {
+        assert_eq!(
+            table(80),
+            "slug                    name                        status       last sync\n\
+             acme                    Acme Training Ltd           connected ✓  2 minutes ago\n\
+             globex-apprenticeships  Globex                      failed ✗     -\n\
+             umbra                   株式会社 \\u{202e}evil\\u{a}  running …    -\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_slugs_whole() {
+        assert_eq!(
+            table(40),
+            "slug                    status\n\
+             acme                    connected ✓\n\
+             globex-apprenticeships  failed ✗\n\
+             umbra                   running …\n"
+        );
+        assert!(table(10).contains("globex-apprenticeships"));
+    }
+
+    #[test]
+    fn text_that_must_stay_is_cut_when_nothing_is_left_to_drop() {
+        let columns: [Column<Org>; 2] = [
+            Column { header: "slug", priority: ALWAYS, cell: |org, _| Cell::text(org.slug) },
+            Column { header: "name", priority: ALWAYS, cell: |org, _| Cell::text(org.name) },
+        ];
+        let look = look(true);
+        let drawn = drawn(&heads(&columns), &cells(&ORGS[..2], &columns, &look), &look, 34);
+        assert_eq!(
+            paint(&drawn, false),
+            "slug                    name\n\
+             acme                    Acme Trai…\n\
+             globex-apprenticeships  Globex\n"
+        );
+    }
+
+    #[test]
+    fn colour_does_not_disturb_the_columns() {
+        let columns = columns();
+        let look = look(true);
+        let coloured = paint(&drawn(&heads(&columns), &cells(&ORGS, &columns, &look), &look, 80), true);
+        assert_eq!(console::strip_ansi_codes(&coloured), table(80));
+        assert!(coloured.contains("\x1b[32mconnected ✓\x1b[0m"), "{coloured}");
+    }
+
+    #[test]
+    fn a_pipe_gets_tabs_full_text_and_exact_times() {
+        let columns = columns();
+        let look = look(false);
+        assert_eq!(
+            tabbed(&cells(&ORGS, &columns, &look), &look),
+            "acme\tAcme Training Ltd\tconnected\t18204\t2026-11-30T08:58:00.000Z\n\
+             globex-apprenticeships\tGlobex\tfailed\t7\t\n\
+             umbra\t株式会社 \\u{202e}evil\\u{a}\trunning\t0\t\n"
+        );
+    }
+
+    #[test]
+    fn pairs_stand_below_one_another() {
+        let shown = pairs(
+            &[
+                ("slug", Cell::text("acme")),
+                ("last sync", Cell::time(at("2026-11-30T08:58:00Z"))),
+                ("note", Cell::Empty),
+            ],
+            &look(true),
+        );
+        assert_eq!(paint(&shown, false), "slug        acme\nlast sync   2 minutes ago\nnote        -\n");
+    }
+
+    #[test]
+    fn a_block_is_indented_and_aligned() {
+        let rows = [
+            vec![Cell::text("Aptem"), Cell::text("LMS"), Cell::state(State::Ok, "connected")],
+            vec![Cell::text("HubSpot"), Cell::text("CRM"), Cell::state(State::Failed, "refused")],
+        ];
+        assert_eq!(
+            paint(&block(&rows, 2, &look(true)), false),
+            "  Aptem     LMS   connected ✓\n  HubSpot   CRM   refused ✗\n"
+        );
+    }
+}
