@@ -8,7 +8,7 @@ mod process;
 
 use std::path::PathBuf;
 
-pub(crate) use environment::{Environment, now};
+pub(crate) use environment::{Environment, actor, now};
 pub(crate) use key_file::create_key_file;
 pub(crate) use key_source::{KeyFlags, KeyOrigin, KeySource, default_key_file};
 pub(crate) use process::harden_process;

@@ -1,3 +1,7 @@
 //! The entry point of the `skillsctl` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skillsctl::main()
+}

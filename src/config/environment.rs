@@ -66,6 +66,18 @@ impl Environment {
     }
 }
 
+/// Returns who calls, for the audit: the user behind sudo, else the user of the process.
+pub(crate) fn actor(environment: &Environment) -> String {
+    let name = |variable: &str| environment.raw(variable).and_then(|name| name.into_string().ok());
+    let user = name("USER")
+        .or_else(|| name("LOGNAME"))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    match name("SUDO_USER") {
+        Some(sudo) if sudo != user => format!("{sudo} (as {user})"),
+        _ => user,
+    }
+}
+
 /// Returns the time. In debug builds `SKILLSCTL_TEST_NOW` (RFC 3339) sets it, so that tests can move it.
 pub(crate) fn now() -> DateTime<Utc> {
     if cfg!(debug_assertions)

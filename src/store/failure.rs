@@ -4,6 +4,14 @@ use rusqlite::ErrorCode;
 
 use crate::error::{Exit, UserError};
 
+/// Returns an error with what a person can do about it on top, where its cause is a database error.
+pub(crate) fn explained(error: anyhow::Error) -> anyhow::Error {
+    match user_error(&error) {
+        Some(explanation) if !error.chain().any(|cause| cause.is::<UserError>()) => error.context(explanation),
+        _ => error,
+    }
+}
+
 /// Returns the error a person can act on, if a database error is somewhere in the chain.
 pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>())?;

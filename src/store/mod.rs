@@ -21,7 +21,7 @@ use anyhow::Result;
 pub(crate) use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
 
-pub(crate) use failure::user_error;
+pub(crate) use failure::{explained, user_error};
 pub(crate) use open::{create, open};
 pub(crate) use text::{hash, stamp};
 

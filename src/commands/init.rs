@@ -1,0 +1,142 @@
+//! `init`: the database, the master key, and the built-in providers and presets.
+
+use anyhow::Result;
+use clap::Args;
+use ring::rand::SystemRandom;
+use serde::Serialize;
+
+use crate::config::{self, KeySource};
+use crate::domain::{manifest, preset};
+use crate::error::{Exit, UserError};
+use crate::output::{Cell, pairs};
+use crate::secrets::MasterKey;
+use crate::session::Session;
+use crate::store::{self, Keep, audit, credentials, presets, providers};
+use crate::vault::{self, Vault};
+use crate::{builtin, lookup};
+
+/// Create the database, the master key, and the built-in providers and presets
+///
+/// Running it again changes nothing, except that providers shipped with a newer program are brought up to date.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  skillsctl init\n  skillsctl init --db /var/lib/skillsctl/skills.db --key-file /etc/skillsctl/skillsctl.key"
+)]
+pub(crate) struct InitArgs {}
+
+#[derive(Debug, Serialize)]
+struct Initialized {
+    database: String,
+    /// Where the master key is; its value is shown nowhere.
+    key_source: String,
+    key_id: String,
+    database_created: bool,
+    key_created: bool,
+    providers_loaded: Vec<String>,
+    presets_loaded: Vec<String>,
+}
+
+pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
+    if session.keep == Keep::DryRun {
+        return Err(UserError::new(
+            Exit::Usage,
+            "dry_run_unsupported",
+            "`init` creates files, which a dry run cannot take back",
+        )
+        .hint("give another place with --db and --key-file to try it out")
+        .into());
+    }
+    let database_created = store::create(&session.paths.db)?;
+    let mut store = store::open(&session.paths.db)?;
+    let registered = credentials::master_key(store.read())?.is_some();
+    let (key, source, key_created) = key(session, registered)?;
+    let key_id = key.id();
+    if registered {
+        Vault::unlock(&store, key)?;
+    } else {
+        let database_id = store.database_id().to_owned();
+        store.change(Keep::Yes, |tx| vault::register(tx, &database_id, &key, session.now))?;
+    }
+    let (providers_loaded, presets_loaded) = store.change(Keep::Yes, |tx| load_built_in(tx, session))?;
+    let initialized = Initialized {
+        database: session.paths.db.display().to_string(),
+        key_source: source,
+        key_id: key_id.to_string(),
+        database_created,
+        key_created,
+        providers_loaded,
+        presets_loaded,
+    };
+    session.output.one("Initialized", &initialized, |look| {
+        let made = |created: bool| if created { "created" } else { "unchanged" };
+        let loaded = |names: &[String]| if names.is_empty() { "unchanged".to_owned() } else { names.join(", ") };
+        pairs(
+            &[
+                ("database", Cell::text(format!("{} ({})", initialized.database, made(database_created)))),
+                ("master key", Cell::text(format!("{} ({}, id {key_id})", initialized.key_source, made(key_created)))),
+                ("providers", Cell::text(loaded(&initialized.providers_loaded))),
+                ("presets", Cell::text(loaded(&initialized.presets_loaded))),
+            ],
+            look,
+        )
+    })?;
+    if key_created {
+        session.output.note(
+            "keep a copy of the key file apart from the database and its backups: without it no credential opens",
+        );
+        session.output.note("next: skillsctl org create");
+    }
+    Ok(Exit::Done)
+}
+
+/// Returns the master key, made anew where there is none and the database does not know one yet.
+fn key(session: &Session, registered: bool) -> Result<(MasterKey, String, bool)> {
+    let source = KeySource::resolve(&session.key_flags, &session.environment);
+    let path = match &source {
+        Ok(KeySource::File { path, .. }) if !registered && path.symlink_metadata().is_err() => Some(path.clone()),
+        Err(error) if error.code == "key_missing" && !registered => config::default_key_file(&session.environment),
+        _ => None,
+    };
+    if let Some(path) = path {
+        let key = MasterKey::generate(&SystemRandom::new())?;
+        config::create_key_file(&path, &key)?;
+        return Ok((key, path.display().to_string(), true));
+    }
+    let source = source?;
+    Ok((source.load(&session.environment)?, source.to_string(), false))
+}
+
+/// Loads what is shipped and not there yet. A provider that was replaced by hand is left alone.
+fn load_built_in(tx: &store::Connection, session: &Session) -> Result<(Vec<String>, Vec<String>)> {
+    let mut loaded = (Vec::new(), Vec::new());
+    let present = providers::all(tx)?;
+    for (name, text) in builtin::PROVIDERS {
+        let manifest = manifest::load(name, text)?;
+        let replaced = present.iter().any(|provider| provider.slug == manifest.provider && !provider.built_in);
+        if !replaced && providers::put(tx, &manifest, text, true, session.now)? {
+            loaded.0.push(manifest.provider.to_string());
+        }
+    }
+    let catalog = lookup::catalog(tx)?;
+    for (name, text) in builtin::PRESETS {
+        let preset = preset::read_preset(name, text, &catalog)?;
+        if presets::find(tx, preset.slug.as_str())?.is_none() {
+            let new = presets::NewRevision {
+                preset: &preset,
+                document: text,
+                message: "as shipped",
+                created_by: &session.actor,
+            };
+            presets::append(tx, &new, session.now)?;
+            loaded.1.push(preset.slug.to_string());
+        }
+    }
+    for (action, names) in [("provider add", &loaded.0), ("preset apply", &loaded.1)] {
+        for name in names {
+            let entry =
+                audit::Entry { actor: &session.actor, action, subject: name, before: None, after: Some("as shipped") };
+            audit::insert(tx, session.now, &entry)?;
+        }
+    }
+    Ok(loaded)
+}

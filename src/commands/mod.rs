@@ -1,0 +1,16 @@
+//! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
+
+pub(crate) mod init;
+
+use anyhow::Result;
+
+use crate::cli::Command;
+use crate::error::Exit;
+use crate::session::Session;
+
+/// Runs one command. `Ok` carries the exit code of a command that ended well or in part.
+pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
+    match command {
+        Command::Init(args) => init::run(&args, session),
+    }
+}
