@@ -23,6 +23,7 @@ mod onefile;
 mod people;
 mod roster;
 mod salesforce;
+mod salesforce_objects;
 mod service;
 mod sessions;
 mod soql;

@@ -355,3 +355,140 @@ fn two_sandboxes_of_one_seed_hold_the_same() {
     assert_eq!(first(4), first(4));
     assert_ne!(first(4), first(5));
 }
+
+fn salesforce_token(sandbox: &Sandbox, fields: &[(&str, &str)]) -> Answer {
+    form(&format!("{}/services/oauth2/token", sandbox.url("salesforce")), fields)
+}
+
+const CLIENT: [(&str, &str); 3] = [
+    ("grant_type", "client_credentials"),
+    ("client_id", "sandbox-salesforce-acme"),
+    ("client_secret", "sandbox-sfsecret-acme"),
+];
+
+/// Returns the address of an account's data and its header.
+fn salesforce_session(sandbox: &Sandbox) -> (String, String) {
+    let token = salesforce_token(sandbox, &CLIENT).json();
+    assert_eq!(token.get("expires_in"), None);
+    let base = format!("{}/services/data/v61.0", token["instance_url"].as_str().unwrap());
+    (base, format!("Bearer {}", token["access_token"].as_str().unwrap()))
+}
+
+fn soql(base: &str, operation: &str, query: &str) -> String {
+    format!("{base}/{operation}?q={}", percent_encoded(query))
+}
+
+#[test]
+fn salesforce_cursors_give_every_record() {
+    let sandbox = Sandbox::start(Config { learners: 10, employers: 450, ..Config::default() }).unwrap();
+    let (base, token) = salesforce_session(&sandbox);
+    let headers = [("Authorization", token.as_str()), ("Sforce-Query-Options", "batchSize=200")];
+    let mut url = soql(&base, "query", "SELECT Id, Account.Name, ULN__c, SystemModstamp FROM Contact");
+    let mut seen = Vec::new();
+    loop {
+        let answer = get(&url, &headers);
+        assert!(answer.head.contains("Sforce-Limit-Info: api-usage="));
+        let page = answer.json();
+        assert!(page["records"][0]["SystemModstamp"].as_str().unwrap().ends_with(".000+0000"));
+        assert_eq!(page["records"][0]["Account"]["attributes"]["type"], "Account");
+        seen.extend(ids(&page["records"], "Id"));
+        match page["nextRecordsUrl"].as_str() {
+            Some(next) => url = format!("{}{next}", sandbox.url("salesforce")),
+            None => break,
+        }
+    }
+    all_different(&seen, 450);
+}
+
+#[test]
+fn salesforce_shows_deletes_to_those_who_ask_for_them() {
+    let sandbox = small();
+    let (base, token) = salesforce_session(&sandbox);
+    let headers = [("Authorization", token.as_str())];
+    let since = super::clock::seconds(super::clock::now());
+    let gone = sandbox.remove("salesforce", "acme", 2);
+    let query = format!("SELECT Id, IsDeleted FROM Account WHERE SystemModstamp >= {since} AND IsDeleted = true");
+    let mut found = ids(&get(&soql(&base, "queryAll", &query), &headers).json()["records"], "Id");
+    found.sort();
+    let mut expected = gone.clone();
+    expected.sort();
+    assert_eq!(found, expected);
+    let live = get(&soql(&base, "query", "SELECT COUNT() FROM Account"), &headers).json();
+    assert_eq!(live["totalSize"], 128);
+    let url = format!("{base}/sobjects/Account/deleted/?start={since}&end=2999-01-01T00:00:00Z");
+    assert_eq!(get(&url, &headers).json()["deletedRecords"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn salesforce_refuses_as_the_service_does() {
+    let sandbox = small();
+    let (base, token) = salesforce_session(&sandbox);
+    let headers = [("Authorization", token.as_str())];
+    let code = |url: &str| get(url, &headers).json()[0]["errorCode"].as_str().unwrap().to_owned();
+    assert_eq!(code(&soql(&base, "query", "SELECT Id FROM Lead")), "INVALID_TYPE");
+    assert_eq!(code(&soql(&base, "query", "SELECT Nope FROM Account")), "INVALID_FIELD");
+    assert_eq!(code(&soql(&base, "query", "SELECT Id FROM")), "MALFORMED_QUERY");
+    assert_eq!(code(&format!("{base}/query/01gNothing-2000")), "INVALID_QUERY_LOCATOR");
+    assert_eq!(code(&format!("{base}/nothing")), "NOT_FOUND");
+    assert_eq!(get(&format!("{}/services/data/", sandbox.url("salesforce")), &[]).status, 200);
+    sandbox.expire_sessions("salesforce", "acme");
+    assert_eq!(code(&format!("{base}/limits")), "INVALID_SESSION_ID");
+    let wrong = [CLIENT[0], CLIENT[1], ("client_secret", "no")];
+    assert_eq!(salesforce_token(&sandbox, &wrong).json()["error"], "invalid_client");
+}
+
+#[test]
+fn salesforce_refresh_tokens_work_once() {
+    let sandbox = small();
+    let refresh = |token: &str| {
+        let fields = [("grant_type", "refresh_token"), CLIENT[1], CLIENT[2], ("refresh_token", token)];
+        salesforce_token(&sandbox, &fields)
+    };
+    let first = "sandbox-sfrefresh-acme";
+    let second = refresh(first).json()["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!((refresh(first).status, refresh(first).json()["error"].clone()), (400, json!("invalid_grant")));
+    assert_eq!(refresh(&second).status, 200);
+    assert_eq!(refresh(&second).status, 400);
+}
+
+#[test]
+fn salesforce_takes_a_signed_assertion() {
+    let sandbox = small();
+    let expires = super::clock::now() / super::clock::SECOND + 100;
+    let claims = json!({
+        "iss": "sandbox-salesforce-acme", "sub": "sync@acme.example.com", "aud": sandbox.url("salesforce"),
+        "exp": expires,
+    });
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let answer = salesforce_token(&sandbox, &[grant, ("assertion", &super::jwt::assertion(&claims))]);
+    assert_eq!(answer.status, 200);
+    assert_eq!(sandbox.ledger("salesforce")[0].account.as_deref(), Some("acme"));
+    assert_eq!(salesforce_token(&sandbox, &[grant, ("assertion", "a.b.c")]).status, 400);
+}
+
+#[test]
+fn salesforce_bulk_pages_give_every_record() {
+    let sandbox = small();
+    let (base, token) = salesforce_session(&sandbox);
+    let headers = [("Authorization", token.as_str())];
+    let body = json!({"operation": "query", "query": "SELECT Id, Name, Phone FROM Account", "contentType": "CSV"});
+    let job = post(&format!("{base}/jobs/query"), &headers, &body).json();
+    assert_eq!(job["state"], "UploadComplete");
+    let url = format!("{base}/jobs/query/{}", job["id"].as_str().unwrap());
+    assert_eq!(get(&format!("{url}/results"), &headers).status, 400);
+    assert_eq!(get(&url, &headers).json()["state"], "InProgress");
+    assert_eq!(get(&url, &headers).json()["state"], "JobComplete");
+    let mut seen = Vec::new();
+    let mut locator = String::new();
+    while locator != "&locator=null" {
+        let page = get(&format!("{url}/results?maxRecords=50{locator}"), &headers);
+        let mut lines = page.text.lines();
+        assert_eq!(lines.next(), Some("\"Id\",\"Name\",\"Phone\""));
+        seen.extend(lines.map(|line| line.split(',').next().unwrap().to_owned()));
+        let next = page.head.lines().find_map(|line| line.strip_prefix("Sforce-Locator: ")).unwrap();
+        locator = format!("&locator={next}");
+    }
+    all_different(&seen, 130);
+    assert_eq!(send("DELETE", &url, &headers, "").status, 204);
+    assert_eq!(get(&url, &headers).status, 404);
+}
