@@ -17,6 +17,7 @@ mod faults;
 mod http;
 mod hubspot;
 mod hubspot_objects;
+mod hubspot_search;
 mod jwt;
 mod ledger;
 mod onefile;

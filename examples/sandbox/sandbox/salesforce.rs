@@ -129,7 +129,10 @@ fn root(request: &Request) -> String {
 }
 
 fn versions() -> Response {
-    let version = |number: u32| json!({"label": format!("Sandbox {number}"), "url": format!("/services/data/v{number}.0"), "version": format!("{number}.0")});
+    let version = |number: u32| {
+        let url = format!("/services/data/v{number}.0");
+        json!({"label": format!("Sandbox {number}"), "url": url, "version": format!("{number}.0")})
+    };
     Response::json(200, &(50..=66).map(version).collect())
 }
 
