@@ -85,4 +85,5 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
+    Sync(commands::sync::SyncArgs),
 }

@@ -13,6 +13,7 @@ mod lookup;
 mod output;
 mod secrets;
 mod session;
+mod stop;
 mod store;
 mod sync;
 mod vault;

@@ -1,6 +1,7 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
 pub(crate) mod init;
+pub(crate) mod sync;
 
 use anyhow::Result;
 
@@ -12,5 +13,6 @@ use crate::session::Session;
 pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, session),
+        Command::Sync(args) => sync::run(&args, session),
     }
 }
