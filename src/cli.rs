@@ -85,4 +85,15 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
+    #[command(subcommand)]
+    Org(commands::org::OrgCommand),
+    #[command(subcommand)]
+    Preset(commands::preset::PresetCommand),
+    #[command(subcommand)]
+    Override(commands::overrides::OverrideCommand),
+    #[command(subcommand)]
+    Config(commands::config::ConfigCommand),
+    #[command(subcommand)]
+    Powerbi(commands::powerbi::PowerbiCommand),
+    Schema(commands::schema::SchemaArgs),
 }
