@@ -5,13 +5,17 @@ mod builtin;
 mod cli;
 mod commands;
 mod config;
+mod connector;
 mod domain;
 mod error;
+mod http;
 mod lookup;
 mod output;
 mod secrets;
 mod session;
+mod stop;
 mod store;
+mod sync;
 mod vault;
 mod yaml;
 

@@ -10,6 +10,7 @@ pub(crate) mod powerbi;
 pub(crate) mod preset;
 pub(crate) mod schema;
 mod source;
+pub(crate) mod sync;
 
 use anyhow::Result;
 
@@ -27,5 +28,6 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Config(command) => config::run(command, session),
         Command::Powerbi(command) => powerbi::run(command, session),
         Command::Schema(args) => schema::run(&args, session),
+        Command::Sync(args) => sync::run(&args, session),
     }
 }
