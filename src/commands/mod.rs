@@ -1,6 +1,15 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
+mod change;
+pub(crate) mod config;
+mod editor;
 pub(crate) mod init;
+pub(crate) mod org;
+pub(crate) mod overrides;
+pub(crate) mod powerbi;
+pub(crate) mod preset;
+pub(crate) mod schema;
+mod source;
 pub(crate) mod sync;
 
 use anyhow::Result;
@@ -13,6 +22,12 @@ use crate::session::Session;
 pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, session),
+        Command::Org(command) => org::run(command, session),
+        Command::Preset(command) => preset::run(command, session),
+        Command::Override(command) => overrides::run(command, session),
+        Command::Config(command) => config::run(command, session),
+        Command::Powerbi(command) => powerbi::run(command, session),
+        Command::Schema(args) => schema::run(&args, session),
         Command::Sync(args) => sync::run(&args, session),
     }
 }

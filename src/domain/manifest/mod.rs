@@ -5,6 +5,7 @@
 mod explain;
 mod lint;
 mod load;
+mod needs;
 mod read;
 
 use std::collections::BTreeMap;
