@@ -21,6 +21,12 @@ const NIGHT_SECONDS: u64 = 4 * 3_600;
 /// A failed run is tried again after this long, then twice as long each time, but never later than its schedule.
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(5);
 
+/// Returns the number that gives an organization's provider its place in every slot: FNV-1a of `organization/provider`.
+pub(crate) fn seed(organization: &str, provider: &str) -> u64 {
+    let bytes = organization.bytes().chain([b'/']).chain(provider.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// How often a provider of an organization is synced.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frequency {
@@ -93,6 +99,25 @@ impl Serialize for Frequency {
 impl<'de> Deserialize<'de> for Frequency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Frequency {
+    /// Returns the frequency as a sentence says it: `hourly`, `every 15 minutes`, `at 30 6 * * *`.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Frequency::Every(Length(seconds)) => {
+                let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+                let (size, unit) = units.into_iter().find(|(size, _)| seconds % size == 0).unwrap_or((1, "second"));
+                match seconds / size {
+                    1 => format!("every {unit}"),
+                    count => format!("every {count} {unit}s"),
+                }
+            }
+            Frequency::Cron(cron) => format!("at {}", cron.as_str()),
+            Frequency::Manual => "by hand".to_owned(),
+            word => word.to_string(),
+        }
     }
 }
 
@@ -181,6 +206,31 @@ mod tests {
         for bad in ["", "10s", "40d", "* * * *", "61 * * * *", "* * * * * *", "every day"] {
             assert!(bad.parse::<Frequency>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn frequencies_are_said_in_words() {
+        let words = |text: &str| text.parse::<Frequency>().unwrap().words();
+        assert_eq!(
+            ["15m", "2h", "1h", "1d", "90s", "daily", "manual", "30 6 * * *"].map(words),
+            [
+                "every 15 minutes",
+                "every 2 hours",
+                "every hour",
+                "every day",
+                "every 90 seconds",
+                "daily",
+                "by hand",
+                "at 30 6 * * *"
+            ]
+        );
+    }
+
+    #[test]
+    fn seeds_tell_pairs_apart_and_stay_the_same() {
+        assert_eq!(seed("acme", "aptem"), 0x15d5_a8e3_40c4_ca81);
+        assert_ne!(seed("acme", "aptem"), seed("acme", "hubspot"));
+        assert_ne!(seed("a", "b"), seed("b", "a"));
     }
 
     #[test]
