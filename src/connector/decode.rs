@@ -1,0 +1,135 @@
+//! Takes records out of an answer: proves that it is the page it should be, and says where each record stands.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::Failure;
+use crate::domain::path::{Path, Projection};
+use crate::error::{Exit, UserError};
+use crate::http::Response;
+
+/// Returns the body as text, once the answer has shown that it is JSON. `what` names the request in errors.
+pub(super) fn text(response: &Response, what: &str) -> Result<String, Failure> {
+    let bad = |code, message: String| {
+        Failure::Stream(
+            UserError::new(Exit::Unavailable, code, message)
+                .hint("check `api_url`: a login page, a proxy or another service may answer there"),
+        )
+    };
+    let kind = response.header("content-type").unwrap_or_default().to_lowercase();
+    if !kind.is_empty() && !kind.contains("json") {
+        return Err(bad(
+            "not_json",
+            format!("{what} answered {} with `{}` instead of JSON", response.status, kind.escape_debug()),
+        ));
+    }
+    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(bad("empty_answer", format!("{what} answered {} with nothing", response.status)));
+    }
+    String::from_utf8(body.to_vec())
+        .map_err(|_| bad("bad_response", format!("{what} answered with text that is not UTF-8")))
+}
+
+/// What one pass over a page found.
+pub(super) struct Outline {
+    /// Where each record stands in the body.
+    pub(super) records: Vec<Range<usize>>,
+    /// The value that leads to the next page, if it is there and not null.
+    pub(super) next: Option<String>,
+}
+
+/// Finds the records and the next position of a page. A page without the record array is an error, never an empty one.
+pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &str) -> Result<Outline, Failure> {
+    let mut projection = Projection::default();
+    let array = projection.add(&Path { steps: records.steps.clone(), array: false });
+    let next = next.map(|path| projection.add(path));
+    let mut values = Vec::new();
+    projection.take(body, &mut values).map_err(|error| {
+        let message =
+            format!("{what} answered with broken JSON: {} at byte {} of {}", kind(&error), error.column(), body.len());
+        Failure::Stream(
+            UserError::new(Exit::Unavailable, "bad_response", message)
+                .hint("the answer was cut off or garbled; try again later"),
+        )
+    })?;
+    let missing = |found: &str| {
+        let place = if records.steps.is_empty() { "at the top".to_owned() } else { format!("at `{records}`") };
+        Failure::Stream(
+            UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without records {place}{found}"))
+                .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
+        )
+    };
+    let array = values[array].ok_or_else(|| missing(""))?;
+    if !array.get().trim_start().starts_with('[') {
+        return Err(missing(", but something that is not a list"));
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_str(array.get()).map_err(|_| missing(", but something that is not a list"))?;
+    let start = body.as_ptr() as usize;
+    let records = items
+        .iter()
+        .map(|item| {
+            let from = item.get().as_ptr() as usize - start;
+            from..from + item.get().len()
+        })
+        .collect();
+    let next = next.and_then(|slot| values[slot]).and_then(scalar);
+    Ok(Outline { records, next })
+}
+
+/// Returns a scalar as text; null, empty text and `"null"` are nothing.
+pub(super) fn scalar(raw: &RawValue) -> Option<String> {
+    let text = if raw.get().starts_with('"') { serde_json::from_str(raw.get()).ok()? } else { raw.get().to_owned() };
+    (!text.is_empty() && text != "null" && text != "false").then_some(text)
+}
+
+fn kind(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        _ => "it is not well-formed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(kind: &str, body: &str) -> Response {
+        Response { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.as_bytes().to_vec() }
+    }
+
+    fn code<T>(result: Result<T, Failure>) -> &'static str {
+        match result {
+            Err(Failure::Stream(error)) => error.code,
+            _ => "none",
+        }
+    }
+
+    #[test]
+    fn a_page_is_believed_only_if_it_proves_itself() {
+        assert_eq!(code(text(&answer("text/html", "<html>"), "GET x")), "not_json");
+        assert_eq!(code(text(&answer("application/json", "  "), "GET x")), "empty_answer");
+        assert_eq!(text(&answer("application/json;odata.metadata=minimal", "\u{feff}[]"), "GET x").unwrap(), "[]");
+        let records = "value[]".parse().unwrap();
+        let find = |body: &str| outline(body, &records, None, "GET x").map(|outline| outline.records.len());
+        assert_eq!(find(r#"{"value":[]}"#).unwrap(), 0);
+        assert_eq!(code(find(r#"{"error":"x"}"#)), "records_missing");
+        assert_eq!(code(find(r#"{"value":{}}"#)), "records_missing");
+        assert_eq!(code(find(r#"{"value":[{"a":1},"#)), "bad_response");
+        assert_eq!(code(find(r#"{"value":[]} trailing"#)), "bad_response");
+    }
+
+    #[test]
+    fn records_are_ranges_of_the_body() {
+        let body = r#"{"results":[{"id":1}, {"id":"a,]"}],"paging":{"next":{"after":"NTI1"}}}"#;
+        let next = "paging.next.after".parse().unwrap();
+        let found = outline(body, &"results[]".parse().unwrap(), Some(&next), "x").unwrap();
+        let texts: Vec<&str> = found.records.iter().map(|range| &body[range.clone()]).collect();
+        assert_eq!(texts, [r#"{"id":1}"#, r#"{"id":"a,]"}"#]);
+        assert_eq!(found.next.as_deref(), Some("NTI1"));
+        let root = outline("[1,2]", &"[]".parse().unwrap(), None, "x").unwrap();
+        assert_eq!(root.records.len(), 2);
+    }
+}

@@ -1,0 +1,197 @@
+//! Judges answers: the manifest's rules first, then what HTTP says, then whether the body is what it should be.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::Connector;
+use super::values::Values;
+use crate::domain::expression::Expression;
+use crate::domain::manifest::{Action, ErrorRule};
+use crate::error::{Exit, UserError};
+use crate::http::{NoAnswer, Request, Response};
+
+/// Why a read ends before its end.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The credential is bad, or belongs to another account.
+    Refused(UserError),
+    /// This stream cannot be read; the others can.
+    Skip(UserError),
+    /// The position is no longer known: read the window from its start.
+    Restart(UserError),
+    /// Come back later; the position is kept.
+    Defer(UserError),
+    /// The stream failed.
+    Stream(UserError),
+    /// Ended from outside.
+    Stopped,
+    /// A fault of ours, or of the database.
+    Internal(anyhow::Error),
+}
+
+/// What to do about an answer.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Fine,
+    EmptyPage,
+    /// Try again, after this long if the rule says so.
+    Retry(Option<Duration>),
+    /// Get another token and try again once.
+    Reauth,
+    Fail(Failure),
+}
+
+impl Connector<'_> {
+    /// Judges an answer by the rules of the stream, then of the provider, then of HTTP.
+    pub(super) fn judge(
+        &self,
+        rules: &[ErrorRule],
+        values: &Values<'_>,
+        request: &Request,
+        response: &Response,
+    ) -> Result<Verdict, Failure> {
+        let mut facts = None;
+        for rule in rules.iter().chain(&self.manifest.http.errors) {
+            if !rule.status.0.is_empty() && !rule.status.0.contains(&response.status) {
+                continue;
+            }
+            // A rule without any condition on the status is not held against every good page unless its expression says so.
+            if let Some(when) = &rule.when {
+                let facts = facts.get_or_insert_with(|| facts_of(response));
+                let expression = Expression::new(when).map_err(|error| Failure::Internal(anyhow::anyhow!(error)))?;
+                // What the expression asks for may be absent from this answer: then the rule does not apply.
+                if !expression.evaluate(facts.clone()).is_ok_and(|value| value.is_true()) {
+                    continue;
+                }
+            }
+            let hint = rule.hint.as_ref().map(|hint| values.text(hint)).transpose()?.flatten();
+            return Ok(self.verdict(rule, hint, request, response));
+        }
+        Ok(match response.status {
+            200..=299 => Verdict::Fine,
+            401 => Verdict::Reauth,
+            408 | 425 | 429 | 500..=599 => Verdict::Retry(None),
+            300..=399 => Verdict::Fail(Failure::Stream(
+                self.error(Exit::Unavailable, "redirected", request, response)
+                    .hint("redirects are not followed, as they would carry the credential along; check `api_url`"),
+            )),
+            403 => Verdict::Fail(Failure::Refused(
+                self.error(Exit::Refused, "not_allowed", request, response)
+                    .hint("the credential lacks the right to read this; ask the provider's administrator"),
+            )),
+            404 => Verdict::Fail(Failure::Stream(
+                self.error(Exit::Unavailable, "not_found_at_provider", request, response)
+                    .hint("check `api_url` and the other settings with `skillsctl config show`"),
+            )),
+            _ => Verdict::Fail(Failure::Stream(self.error(Exit::Unavailable, "provider_rejected", request, response))),
+        })
+    }
+
+    fn verdict(&self, rule: &ErrorRule, hint: Option<String>, request: &Request, response: &Response) -> Verdict {
+        let error = |exit, code| self.error(exit, code, request, response).hint_if(hint.clone());
+        match rule.action {
+            Action::Retry => Verdict::Retry(rule.wait.map(|wait| wait.std())),
+            Action::Reauth => Verdict::Reauth,
+            Action::EmptyPage => Verdict::EmptyPage,
+            Action::Refuse => Verdict::Fail(Failure::Refused(error(Exit::Refused, "credential_refused"))),
+            Action::SkipStream => Verdict::Fail(Failure::Skip(error(Exit::Refused, "stream_not_readable"))),
+            Action::RestartWindow => Verdict::Fail(Failure::Restart(error(Exit::Unavailable, "position_lost"))),
+            Action::FailStream => Verdict::Fail(Failure::Stream(error(Exit::Unavailable, "provider_rejected"))),
+            Action::Defer => Verdict::Fail(Failure::Defer(error(Exit::Unavailable, "rate_limited"))),
+        }
+    }
+
+    /// Returns the error of an answer: method, address without query, status, and what the provider says is wrong.
+    pub(super) fn error(&self, exit: Exit, code: &'static str, request: &Request, response: &Response) -> UserError {
+        let said = self.message_of(response).map_or(String::new(), |said| format!(": {said}"));
+        UserError::new(exit, code, format!("{} answered {}{said}", request.shown(), response.status))
+    }
+
+    /// Returns what the provider says is wrong, where the manifest tells the place; never the body as such.
+    pub(super) fn message_of(&self, response: &Response) -> Option<String> {
+        let document: Value = serde_json::from_slice(&response.body).ok()?;
+        let said = self
+            .manifest
+            .http
+            .error_message
+            .iter()
+            .find_map(|path| path.find(&document)?.as_str().filter(|said| !said.is_empty()))?;
+        Some(self.harmless(said))
+    }
+
+    /// Returns the error of a request that got no answer.
+    pub(super) fn unanswered(&self, request: &Request, why: &NoAnswer) -> Failure {
+        let failed =
+            |code, why: String| UserError::new(Exit::Unavailable, code, format!("{} failed: {why}", request.shown()));
+        Failure::Stream(match why {
+            NoAnswer::Forbidden(why) => {
+                UserError::new(Exit::Invalid, "address_refused", format!("{} was not sent: {why}", request.shown()))
+                    .hint("correct `api_url`")
+            }
+            NoAnswer::Unreachable(why) => {
+                failed("provider_unreachable", why.clone()).hint("check `api_url` and the network, then try again")
+            }
+            NoAnswer::TimedOut => {
+                failed("provider_timeout", "there was no complete answer in time".into()).hint("try again later")
+            }
+            NoAnswer::Broken(why) => failed("bad_response", why.clone()).hint("try again later"),
+            NoAnswer::TooLarge(limit) => {
+                failed("response_too_large", format!("the answer is larger than {limit} bytes"))
+                    .hint("set a smaller `page_size`")
+            }
+        })
+    }
+}
+
+/// Returns what expressions of rules may ask: `status`, `headers` by lower-case name, and `body`.
+fn facts_of(response: &Response) -> minijinja::Value {
+    let body: Value = serde_json::from_slice(&response.body)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body[..response.body.len().min(4096)])));
+    let headers: std::collections::BTreeMap<&str, &str> =
+        response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    minijinja::context! {
+        status => response.status,
+        headers => minijinja::value::Serde(headers),
+        body => minijinja::value::Serde(body),
+    }
+}
+
+/// Returns how long an answer asks to wait: `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), the date
+/// read against the answer's own `Date`, so that clocks need not agree.
+pub(super) fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
+    let text = response.header("retry-after")?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(1e7)));
+    }
+    let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    let told = response
+        .header("date")
+        .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+        .map_or(now, |date| date.to_utc());
+    Some((until - told).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(headers: &[(&str, &str)]) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status: 429, headers, body: Vec::new() }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_against_the_answers_own() {
+        let now = "2026-11-22T12:00:00Z".parse().unwrap();
+        let wait = |headers: &[(&str, &str)]| retry_after(&answer(headers), now);
+        assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(wait(&[("retry-after", "-7")]), None);
+        assert_eq!(wait(&[("retry-after", "soon")]), None);
+        assert_eq!(wait(&[]), None);
+        let date = ("date", "Sun, 22 Nov 2026 15:00:00 GMT");
+        assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 15:00:30 GMT"), date]), Some(Duration::from_secs(30)));
+        assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 14:00:00 GMT"), date]), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,102 @@
+//! Budgets of requests: so many in so long, counted exactly, shared by all streams and organizations of a credential.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::manifest::Rate;
+use crate::secrets::Secret;
+
+/// All budgets of this process.
+#[derive(Default)]
+pub(crate) struct Limits {
+    windows: Mutex<HashMap<String, Arc<Mutex<SlidingWindow>>>>,
+}
+
+/// When the last requests were sent. Counting over a sliding window keeps to the rate at every moment, where a bucket
+/// that starts full would send twice as many in its first window.
+#[derive(Default)]
+struct SlidingWindow {
+    sent: VecDeque<Instant>,
+    /// Nothing is sent before this, as the provider asked.
+    not_before: Option<Instant>,
+}
+
+impl Limits {
+    /// Takes one request out of a budget. Returns how long to wait before asking again, `None` once it is taken.
+    pub(super) fn take(&self, budget: &str, rate: Rate, now: Instant) -> Option<Duration> {
+        let window = self.window(budget);
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) =
+            window.not_before.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())
+        {
+            return Some(wait);
+        }
+        let per = rate.per.std();
+        while window.sent.front().is_some_and(|sent| now.duration_since(*sent) >= per) {
+            window.sent.pop_front();
+        }
+        if window.sent.len() < rate.requests as usize {
+            window.sent.push_back(now);
+            return None;
+        }
+        window.sent.front().map(|sent| per.saturating_sub(now.duration_since(*sent)))
+    }
+
+    /// Holds a budget back after the provider refused a request for its rate.
+    pub(super) fn hold(&self, budget: &str, until: Instant) {
+        self.window(budget).lock().unwrap_or_else(PoisonError::into_inner).not_before = Some(until);
+    }
+
+    fn window(&self, budget: &str) -> Arc<Mutex<SlidingWindow>> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.entry(budget.to_owned()).or_default().clone()
+    }
+}
+
+/// Returns the name of a credential's budgets: a digest, so that no secret is kept as a key.
+pub(super) fn budget<'s>(provider: &str, secrets: impl Iterator<Item = &'s Secret>) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(provider.as_bytes());
+    for secret in secrets {
+        context.update(&[0]);
+        context.update(secret.expose().as_bytes());
+    }
+    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::duration::Length;
+
+    #[test]
+    fn never_more_than_the_rate_in_any_window() {
+        let limits = Limits::default();
+        let rate = Rate { requests: 3, per: Length(10) };
+        let start = Instant::now();
+        let mut now = start;
+        let mut sent = Vec::new();
+        for _ in 0..10 {
+            while let Some(wait) = limits.take("a", rate, now) {
+                now += wait;
+            }
+            sent.push(now);
+            now += Duration::from_millis(700);
+        }
+        for window in sent.windows(4) {
+            assert!(window[3] - window[0] >= Duration::from_secs(10), "{sent:?}");
+        }
+        assert_eq!(limits.take("b", rate, start), None);
+    }
+
+    #[test]
+    fn a_held_budget_waits_as_told() {
+        let limits = Limits::default();
+        let rate = Rate { requests: 3, per: Length(10) };
+        let now = Instant::now();
+        limits.hold("a", now + Duration::from_secs(5));
+        assert_eq!(limits.take("a", rate, now), Some(Duration::from_secs(5)));
+        assert_eq!(limits.take("a", rate, now + Duration::from_secs(5)), None);
+    }
+}

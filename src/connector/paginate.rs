@@ -1,0 +1,173 @@
+//! Finds the next page, knows the last one, and stops what would never end.
+
+use crate::domain::manifest::{Page, PageKind, Stop};
+use crate::error::{Exit, UserError};
+
+/// What a page showed.
+#[derive(Debug)]
+pub(super) struct Seen<'a> {
+    /// How many records it held, before any mapping or filter.
+    pub(super) records: u64,
+    /// The token or link to the next page.
+    pub(super) next: Option<String>,
+    /// The key of its last record.
+    pub(super) last_key: Option<String>,
+    /// How many records were asked for, if the manifest says.
+    pub(super) size: Option<u64>,
+    /// Where the page stood.
+    pub(super) position: Option<&'a str>,
+}
+
+/// Follows the pages of one read.
+#[derive(Debug, Default)]
+pub(super) struct Paginator {
+    pages: u64,
+    /// A position from before, moved on at every power of two: a circle of any length meets it (Brent's method).
+    milestone: Option<String>,
+    next_milestone: u64,
+}
+
+impl Paginator {
+    /// Returns the position of the first page.
+    pub(super) fn first(page: &Page) -> Option<String> {
+        match &page.kind {
+            PageKind::Number(first) => Some(first.to_string()),
+            PageKind::Offset => Some("0".to_owned()),
+            _ => page.first.clone(),
+        }
+    }
+
+    /// Returns the position of the next page, `None` at the end.
+    pub(super) fn next(&mut self, page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
+        self.pages += 1;
+        let next = following(page, seen)?;
+        let Some(position) = &next else { return Ok(None) };
+        if self.pages >= page.max {
+            let message = format!("there are more than {} pages", page.max);
+            return Err(UserError::new(Exit::Unavailable, "limit_reached", message)
+                .hint("raise `page.max` in the manifest if this is right"));
+        }
+        let circle = seen.position == Some(position) || self.milestone.as_ref() == Some(position);
+        if circle {
+            let message = "the provider leads back to a page that was read before";
+            return Err(UserError::new(Exit::Unavailable, "pagination_loop", message)
+                .hint("what was read is kept; ask the provider, or try again later"));
+        }
+        if self.pages > self.next_milestone {
+            self.milestone = Some(position.clone());
+            self.next_milestone = self.pages * 2;
+        }
+        Ok(next)
+    }
+}
+
+fn following(page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
+    let ended = page.stop.iter().any(|stop| match stop {
+        Stop::Empty => seen.records == 0,
+        Stop::ShortPage => seen.size.is_some_and(|size| seen.records < size),
+    });
+    if ended {
+        return Ok(None);
+    }
+    let counted = |by: u64| {
+        let position: u64 = seen.position.and_then(|position| position.parse().ok()).unwrap_or(0);
+        Some((position + by).to_string())
+    };
+    Ok(match &page.kind {
+        PageKind::None => None,
+        PageKind::Token(_) | PageKind::Next(_) | PageKind::Link => seen.next.clone(),
+        PageKind::Number(_) => counted(1),
+        // By what came, not by what was asked for: a server may cap the size of a page.
+        PageKind::Offset => counted(seen.records),
+        PageKind::Keyset(_) if seen.records == 0 => None,
+        PageKind::Keyset(key) => {
+            let missing = || {
+                UserError::new(
+                    Exit::Unavailable,
+                    "key_missing_in_page",
+                    format!("the last record of a page has no `{key}`, so the next page cannot be asked for"),
+                )
+            };
+            Some(seen.last_key.clone().ok_or_else(missing)?)
+        }
+    })
+}
+
+/// Returns the link of a `Link` header with `rel="next"` (RFC 8288).
+pub(super) fn link_header(header: &str) -> Option<String> {
+    header.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let next = parameters.split(';').any(|parameter| {
+            let (name, value) = parameter.trim().split_once('=').unwrap_or_default();
+            name.eq_ignore_ascii_case("rel")
+                && value.trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
+        });
+        next.then(|| target.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(records: u64, next: Option<&str>, position: Option<&'static str>) -> Seen<'static> {
+        Seen { records, next: next.map(str::to_owned), last_key: None, size: Some(50), position }
+    }
+
+    fn page(kind: PageKind, stop: &[Stop]) -> Page {
+        Page { kind, first: None, size: None, stop: stop.to_vec(), max: 100 }
+    }
+
+    #[test]
+    fn a_token_page_ends_with_its_token_and_not_with_its_records() {
+        let page = page(PageKind::Token("next".parse().unwrap()), &[]);
+        let mut paginator = Paginator::default();
+        assert_eq!(paginator.next(&page, &seen(0, Some("a"), None)).unwrap().as_deref(), Some("a"));
+        assert_eq!(paginator.next(&page, &seen(100, None, Some("a"))).unwrap(), None);
+    }
+
+    #[test]
+    fn a_numbered_page_goes_on_after_a_short_one_unless_told() {
+        let mut paginator = Paginator::default();
+        let by_empty = page(PageKind::Number(1), &[Stop::Empty]);
+        assert_eq!(paginator.next(&by_empty, &seen(10, None, Some("1"))).unwrap().as_deref(), Some("2"));
+        assert_eq!(paginator.next(&by_empty, &seen(0, None, Some("2"))).unwrap(), None);
+        let by_short = page(PageKind::Number(1), &[Stop::Empty, Stop::ShortPage]);
+        assert_eq!(Paginator::default().next(&by_short, &seen(10, None, Some("1"))).unwrap(), None);
+    }
+
+    #[test]
+    fn an_offset_moves_by_what_came() {
+        let page = page(PageKind::Offset, &[Stop::Empty]);
+        assert_eq!(Paginator::default().next(&page, &seen(30, None, Some("100"))).unwrap().as_deref(), Some("130"));
+    }
+
+    #[test]
+    fn circles_of_any_length_are_stopped() {
+        for length in [1_u64, 2, 3, 7, 20] {
+            let page = Page { max: 1_000_000, ..page(PageKind::Token("next".parse().unwrap()), &[]) };
+            let mut paginator = Paginator::default();
+            let ended = (0..1_000_u64).find_map(|turn| {
+                let token = format!("t{}", turn % length);
+                paginator.next(&page, &seen(1, Some(&token), None)).err()
+            });
+            assert_eq!(ended.unwrap().code, "pagination_loop", "{length}");
+        }
+    }
+
+    #[test]
+    fn too_many_pages_are_an_error_not_an_end() {
+        let page = Page { max: 3, ..page(PageKind::Number(1), &[Stop::Empty]) };
+        let mut paginator = Paginator::default();
+        let results: Vec<_> =
+            ["1", "2", "3"].into_iter().map(|at| paginator.next(&page, &seen(50, None, Some(at)))).collect();
+        assert_eq!(results[2].as_ref().unwrap_err().code, "limit_reached");
+    }
+
+    #[test]
+    fn the_next_link_is_found_among_others() {
+        let header = r#"<https://x/1>; rel="prev", <https://x/3?a=1>; title=b; rel="next""#;
+        assert_eq!(link_header(header).as_deref(), Some("https://x/3?a=1"));
+        assert_eq!(link_header("<https://x/1>; rel=last"), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Reads a stream page by page: request, answer, records, detail calls, next position.
+
+use std::ops::Range;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::decode;
+use super::paginate::{Paginator, Seen, link_header};
+use super::values::{Values, Window};
+use super::{Connector, Failure};
+use crate::domain::manifest::{Detail, PageKind, Read, Stream};
+use crate::domain::path::Projection;
+
+/// One page of records.
+pub(crate) struct Page {
+    /// The text that the records are ranges of.
+    body: String,
+    records: Vec<Range<usize>>,
+    /// The position of the page after it; `None` if this is the last.
+    pub(crate) next: Option<String>,
+    /// How many of its records had gone by the time their details were asked for.
+    pub(crate) gone: u64,
+}
+
+impl Page {
+    /// Returns the records as the provider sent them.
+    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.records.iter().map(|range| &self.body[range.clone()])
+    }
+}
+
+/// Where a read begins or goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Start<'a> {
+    pub(crate) window: Window,
+    /// `None` for the first page.
+    pub(crate) position: Option<String>,
+    pub(crate) each: Option<&'a str>,
+}
+
+/// A read under way: an iterator of pages that ends after the last one or the first failure.
+pub(crate) struct PageRead<'c> {
+    connector: &'c Connector<'c>,
+    stream: &'c Stream,
+    read: &'c Read,
+    fields: &'c [String],
+    start: Start<'c>,
+    paginator: Paginator,
+    ended: bool,
+}
+
+impl<'c> Connector<'c> {
+    /// Begins a read. `fields` are the source paths that mappings need, for the `{fields}` slot.
+    pub(crate) fn pages(
+        &'c self,
+        stream: &'c Stream,
+        read: &'c Read,
+        fields: &'c [String],
+        start: Start<'c>,
+    ) -> PageRead<'c> {
+        let mut start = start;
+        if start.position.is_none() {
+            start.position = Paginator::first(&read.page);
+        }
+        PageRead { connector: self, stream, read, fields, start, paginator: Paginator::default(), ended: false }
+    }
+}
+
+impl Iterator for PageRead<'_> {
+    type Item = Result<Page, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let page = self.page();
+        match &page {
+            Ok(Page { next: Some(position), .. }) => self.start.position = Some(position.clone()),
+            _ => self.ended = true,
+        }
+        Some(page)
+    }
+}
+
+impl PageRead<'_> {
+    fn page(&mut self) -> Result<Page, Failure> {
+        let connector = self.connector;
+        if connector.stopped() {
+            return Err(Failure::Stopped);
+        }
+        let position = self.start.position.clone();
+        connector.ensure_token()?;
+        let values = Values {
+            window: Some(self.start.window),
+            page: position.as_deref(),
+            fields: self.fields,
+            each: self.start.each,
+            ..connector.values(Some(self.stream))
+        };
+        let by_link = matches!(self.read.page.kind, PageKind::Next(_) | PageKind::Link);
+        let request = match &position {
+            Some(link) if by_link => connector.request_link(link, self.read, &values)?,
+            _ => connector.request_read(self.read, &values)?,
+        };
+        let what = request.shown();
+        let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        let (body, outline) = if response.status == 204 && response.body.is_empty() {
+            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
+        } else {
+            let body = decode::text(&response, &what)?;
+            let next = match &self.read.page.kind {
+                PageKind::Token(path) | PageKind::Next(path) => Some(path),
+                _ => None,
+            };
+            let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
+            let outline = decode::outline(&body, records, next, &what)?;
+            (body, outline)
+        };
+        let next = match &self.read.page.kind {
+            PageKind::Link => response.header("link").and_then(link_header),
+            _ => outline.next,
+        };
+        let size = match &self.read.page.size {
+            Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
+            None => None,
+        };
+        let last_key = match &self.read.page.kind {
+            PageKind::Keyset(_) => outline.records.last().and_then(|range| self.key_of(&body[range.clone()])),
+            _ => None,
+        };
+        let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
+        let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
+        let page = Page { body, records: outline.records, next, gone: 0 };
+        match &self.stream.detail {
+            Some(detail) => self.detailed(detail, &page, &values),
+            None => Ok(page),
+        }
+    }
+
+    fn key_of(&self, record: &str) -> Option<String> {
+        let mut projection = Projection::default();
+        let key = projection.add(&self.stream.key);
+        let mut values: Vec<Option<&RawValue>> = Vec::new();
+        projection.take(record, &mut values).ok()?;
+        values[key].and_then(decode::scalar)
+    }
+
+    /// Returns the page with each thin record replaced by the answer of its detail call.
+    fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
+        let thin: Vec<&str> = page.records().collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let answers: Vec<std::sync::Mutex<Option<Result<Option<String>, Failure>>>> =
+            thin.iter().map(|_| None.into()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..detail.concurrent.min(thin.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let Some(record) = thin.get(index) else { return };
+                        let answer = self.detail(detail, record, values);
+                        let failed = answer.is_err();
+                        *answers[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
+                        if failed {
+                            next.store(thin.len(), std::sync::atomic::Ordering::Relaxed);
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let mut full =
+            Page { body: String::new(), records: Vec::with_capacity(thin.len()), next: page.next.clone(), gone: 0 };
+        let mut answers: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+            .collect();
+        // The failure stands somewhere behind answers that came; whichever is found first stands for the page.
+        if let Some(position) = answers.iter().position(|answer| matches!(answer, Some(Err(_)))) {
+            return match answers.swap_remove(position) {
+                Some(Err(failure)) => Err(failure),
+                _ => Err(Failure::Stopped),
+            };
+        }
+        for answer in answers {
+            match answer {
+                Some(Ok(Some(text))) => {
+                    let from = full.body.len();
+                    full.body.push_str(&text);
+                    full.records.push(from..full.body.len());
+                }
+                Some(Ok(None)) => full.gone += 1,
+                _ => return Err(Failure::Stopped),
+            }
+        }
+        Ok(full)
+    }
+
+    /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
+    fn detail(&self, detail: &Detail, record: &str, values: &Values<'_>) -> Result<Option<String>, Failure> {
+        let record: Value = serde_json::from_str(record).unwrap_or_default();
+        let values = Values { record: Some(&record), ..values.clone() };
+        let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
+        let what = request.shown();
+        match self.connector.call(&self.stream.errors, &values, request, true) {
+            Ok(response) if response.status == 204 => Ok(None),
+            Ok(response) => decode::text(&response, &what).map(Some),
+            Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The only user of ureq: one agent, limits on time and size, no redirects, and no credential sent in the clear.
+
+use std::time::Duration;
+
+use ureq::http;
+
+use crate::domain::manifest::Method;
+
+/// How long a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The agent that all requests share, with its pool of connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+}
+
+/// A request ready to be sent. Its `Debug` shows no header, no body and no query: all may hold secrets.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: url::Url,
+    pub(crate) headers: Vec<(String, String)>,
+    /// Content type and bytes.
+    pub(crate) body: Option<(&'static str, Vec<u8>)>,
+    /// How long it may take altogether.
+    pub(crate) timeout: Duration,
+    /// The most bytes of the answer, after decompression.
+    pub(crate) limit: u64,
+}
+
+impl Request {
+    /// Returns method and address without query, for messages.
+    pub(crate) fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        format!("{} {url}", self.method.as_str())
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// Returns a header's value; the name is in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The address may not be called at all.
+    Forbidden(String),
+    /// The name, the connection or TLS failed.
+    Unreachable(String),
+    TimedOut,
+    /// The answer broke off or was not HTTP.
+    Broken(String),
+    TooLarge(u64),
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(CONNECT))
+            // A header of the manifest's own would be sent on to another host.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .user_agent(concat!("skillsctl/", env!("CARGO_PKG_VERSION")))
+            .max_idle_connections_per_host(16)
+            .max_idle_connections(64)
+            .build();
+        Client { agent: config.into() }
+    }
+
+    /// Sends one request once. Any status is an answer.
+    pub(crate) fn send(&self, request: &Request) -> Result<Response, NoAnswer> {
+        allowed(&request.url)?;
+        let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.url.as_str());
+        for (name, value) in &request.headers {
+            builder = builder.header(name.as_str(), value.as_str());
+        }
+        let unsendable = |_| NoAnswer::Forbidden("a header or the address holds characters that cannot be sent".into());
+        let sent = match &request.body {
+            Some((content_type, bytes)) => {
+                let built = builder.header("content-type", *content_type).body(bytes.as_slice()).map_err(unsendable)?;
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+            }
+            None => {
+                let built = builder.body(()).map_err(unsendable)?;
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+            }
+        };
+        let mut answer = sent.map_err(|error| no_answer(&error))?;
+        let headers = answer
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let status = answer.status().as_u16();
+        let body =
+            answer.body_mut().with_config().limit(request.limit).read_to_vec().map_err(|error| no_answer(&error))?;
+        Ok(Response { status, headers, body })
+    }
+}
+
+/// Credentials travel over TLS, or to this machine; never to addresses that only machines of a cloud answer.
+fn allowed(url: &url::Url) -> Result<(), NoAnswer> {
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => {
+            if address.is_link_local() || address.is_unspecified() || address.octets() == [100, 100, 100, 200] {
+                return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
+            }
+            address.is_loopback()
+        }
+        Some(url::Host::Ipv6(address)) => {
+            if address.is_unicast_link_local() || address.is_unspecified() || address.to_ipv4_mapped().is_some() {
+                return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
+            }
+            address.is_loopback()
+        }
+        None => return Err(NoAnswer::Forbidden("the address names no host".into())),
+    };
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if loopback => Ok(()),
+        _ => Err(NoAnswer::Forbidden("only https:// is called, and http:// on this machine".into())),
+    }
+}
+
+/// Says what went wrong without the address, whose query may hold a secret.
+fn no_answer(error: &ureq::Error) -> NoAnswer {
+    match error {
+        ureq::Error::Timeout(_) => NoAnswer::TimedOut,
+        ureq::Error::BodyExceedsLimit(limit) => NoAnswer::TooLarge(*limit),
+        ureq::Error::HostNotFound => NoAnswer::Unreachable("the name of the host is not known".into()),
+        ureq::Error::ConnectionFailed => NoAnswer::Unreachable("no connection could be made".into()),
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            NoAnswer::Unreachable("the connection was refused".into())
+        }
+        ureq::Error::Io(error) => NoAnswer::Broken(format!("the connection broke: {}", error.kind())),
+        ureq::Error::Tls(reason) => NoAnswer::Unreachable(format!("TLS failed: {reason}")),
+        ureq::Error::Rustls(error) => NoAnswer::Unreachable(format!("TLS failed: {error}")),
+        ureq::Error::BadUri(_) => NoAnswer::Forbidden("the address is not valid".into()),
+        _ => NoAnswer::Broken("the answer was not valid HTTP".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tls_or_this_machine_is_called() {
+        let check = |text: &str| allowed(&text.parse().unwrap());
+        for good in ["https://api.example", "http://127.0.0.1:1", "http://localhost", "http://[::1]/"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://api.example",
+            "ftp://api.example",
+            "https://169.254.169.254/x",
+            "https://0xA9FEA9FE/",
+            "https://[fe80::1]/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://0.0.0.0",
+            "http://192.168.0.1",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_never_shows_its_query_or_headers() {
+        let request = Request {
+            method: Method::Get,
+            url: "https://api.example/x?key=SENTINEL".parse().unwrap(),
+            headers: vec![("authorization".into(), "SENTINEL".into())],
+            body: None,
+            timeout: CONNECT,
+            limit: 1,
+        };
+        assert_eq!(format!("{request:?}"), "GET https://api.example/x");
+    }
+}
