@@ -264,7 +264,8 @@ fn a_thing_is_spread_out_for_a_person_with_every_digit() {
 
 #[test]
 fn yaml_is_whole_in_a_pipe_and_harmless_on_a_terminal() {
-    let read: serde_json::Value = crate::yaml::parse("-", &listed(options(Format::Yaml), Screen::PIPE).0).unwrap().to_json();
+    let read: serde_json::Value =
+        crate::yaml::parse("-", &listed(options(Format::Yaml), Screen::PIPE).0).unwrap().to_json();
     assert_eq!(read["items"][0]["name"], ORGS[0].name);
     let (stdout, _) = listed(options(Format::Yaml), Screen::TERMINAL);
     assert!(!stdout.contains('\x1b') && !stdout.contains('\u{202e}'), "{stdout:?}");
