@@ -85,4 +85,7 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
+    Completion(commands::completion::CompletionArgs),
+    Version(commands::version::VersionArgs),
+    Help(commands::help::HelpArgs),
 }
