@@ -84,11 +84,14 @@ impl Values<'_> {
         Ok(Some(match template {
             JsonTemplate::Fixed(value) => value.clone(),
             JsonTemplate::Text(template) => match template.only_slot() {
-                Some(slot) if slot.filter.is_none() => match self.find(slot) {
-                    None if slot.optional => return Ok(None),
-                    Some(value) => value,
-                    None => self.needed(slot)?,
-                },
+                Some(slot) if matches!(slot.filter, None | Some(Filter::Int)) => {
+                    let value = match self.find(slot) {
+                        None if slot.optional => return Ok(None),
+                        Some(value) => value,
+                        None => self.needed(slot)?,
+                    };
+                    if slot.filter == Some(Filter::Int) { number(value) } else { value }
+                }
                 _ => match self.text(template)? {
                     Some(text) => Value::from(text),
                     None => return Ok(None),
@@ -174,11 +177,16 @@ pub(super) fn plain(value: &Value) -> String {
     }
 }
 
+/// Returns a text that is a whole number as that number; anything else stays, for the provider to refuse.
+fn number(value: Value) -> Value {
+    plain(&value).parse::<i64>().map_or(value, Value::from)
+}
+
 fn filtered(value: &Value, filter: Option<Filter>) -> String {
     let text = plain(value);
     let instant = || text.parse::<DateTime<Utc>>().ok();
     match filter {
-        None | Some(Filter::Csv) => text,
+        None | Some(Filter::Csv | Filter::Int) => text,
         Some(Filter::Url) => encoded(&text),
         Some(Filter::Millis) => instant().map_or(text.clone(), |at| at.timestamp_millis().to_string()),
         Some(Filter::Seconds) => instant().map_or(text.clone(), |at| at.timestamp().to_string()),
@@ -195,4 +203,18 @@ pub(super) fn encoded(text: &str) -> String {
     let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     // A form writes a space as `+`, which a path does not know; a real plus is `%2B` already.
     form.replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_kept_as_text_is_sent_as_a_number() {
+        assert_eq!(number(Value::from("5740")), Value::from(5740));
+        assert_eq!(number(Value::from(5740)), Value::from(5740));
+        for other in ["", "12a", "123456789012345678901"] {
+            assert_eq!(number(Value::from(other)), Value::from(other));
+        }
+    }
 }

@@ -90,6 +90,8 @@ pub(crate) enum Step {
     Bool,
     /// The first ten characters of an ISO instant, without moving it between zones.
     Date,
+    /// The date of an ISO instant in a time zone: for a service that stores a local date as an instant in UTC.
+    DateIn(String),
     /// A UK postcode in upper case with its one space.
     Postcode,
     /// SHA-256 of the text in hex.
@@ -133,6 +135,13 @@ impl Mapping {
             && chrono::format::StrftimeItems::new(format).any(|item| item == chrono::format::Item::Error)
         {
             return Err(format!("`{format}` is not a date format; write it like `%d/%m/%Y`"));
+        }
+        for step in &spec.steps {
+            if let Step::DateIn(zone) = step
+                && zone.parse::<chrono_tz::Tz>().is_err()
+            {
+                return Err(format!("`{}` is not a time zone; write it like `Europe/London`", zone.escape_debug()));
+            }
         }
         if let Some((low, high)) = spec.range
             && low > high
@@ -233,5 +242,7 @@ mod tests {
         assert!(error(serde_json::json!({"from": "a", "match": "("})).contains("regular expression"));
         assert!(error(serde_json::json!({"from": "a", "form": "b"})).contains("unknown field `form`"));
         assert!(error(serde_json::json!({"from": "a", "type": "date", "format": "%Q"})).contains("date format"));
+        assert!(error(serde_json::json!({"from": "a", "do": [{"date_in": "London"}]})).contains("time zone"));
+        assert!(read(serde_json::json!({"from": "a", "do": [{"date_in": "Europe/London"}]})).is_ok());
     }
 }

@@ -81,18 +81,21 @@ pub(crate) enum Filter {
     Date,
     /// A list joined by commas.
     Csv,
+    /// A whole number: settings keep the ids of a list as text, and some services want them as numbers.
+    Int,
     /// Percent-encoded, for a value inside a path.
     Url,
 }
 
 impl Filter {
-    const ALL: [(&'static str, Filter); 7] = [
+    const ALL: [(&'static str, Filter); 8] = [
         ("millis", Filter::Millis),
         ("seconds", Filter::Seconds),
         ("rfc3339", Filter::Rfc3339),
         ("rfc3339_millis", Filter::Rfc3339Millis),
         ("date", Filter::Date),
         ("csv", Filter::Csv),
+        ("int", Filter::Int),
         ("url", Filter::Url),
     ];
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::names::Name;
 use super::super::slot::{JsonTemplate, Scope, Slot, Template};
-use super::{Auth, Grant, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream};
+use super::{Auth, ErrorRule, Grant, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream};
 
 /// Something wrong with a manifest, at a path of its YAML.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,12 +90,24 @@ impl Lint<'_> {
                 self.find(&["http", "limits", name, "only"], "this is not a regular expression");
             }
         }
-        for (position, rule) in http.errors.iter().enumerate() {
+        self.errors(&["http"], &http.errors, None);
+    }
+
+    /// Checks the rules for answers. Those of `http` are asked for calls of no stream too: `vars` do not exist there.
+    fn errors(&mut self, path: &[&str], rules: &[ErrorRule], stream: Option<&Stream>) {
+        for (position, rule) in rules.iter().enumerate() {
+            let position = position.to_string();
+            let at = |part| [path, &["errors", position.as_str(), part]].concat();
             if let Some(when) = &rule.when
                 && let Err(message) = super::super::expression::check(when)
             {
-                self.find(&["http", "errors", &position.to_string(), "when"], message);
+                self.find(&at("when"), message);
             }
+            let slots: Vec<&Slot> = rule.hint.iter().flat_map(Template::slots).collect();
+            if stream.is_none() && slots.iter().any(|slot| slot.scope == Scope::Vars) {
+                self.find(&at("hint"), "`vars` are a stream's own: write the rule in `defaults` or in the stream");
+            }
+            self.slots(&at("hint"), slots, &[], stream);
         }
     }
 
@@ -220,6 +232,7 @@ impl Lint<'_> {
                 self.find(&["streams", name, "detail"], "`concurrent` is at least 1");
             }
         }
+        self.errors(&["streams", name], &stream.errors, Some(stream));
         if let Some(each) = &stream.each {
             let list =
                 self.manifest.settings.get(&each.settings).is_some_and(|spec| spec.setting_type == SettingType::List);
@@ -273,5 +286,28 @@ impl Lint<'_> {
         {
             self.find(&path, "a keyset other than the stream's key would lose records that share its value");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+
+    fn error(rule_of_http: &str, rule_of_stream: &str) -> Option<String> {
+        let text = format!(
+            "provider: x\nrevision: 1\nkind: lms\ntitle: X\nhttp:\n  base: https://x.example\n  errors: [{rule_of_http}]\n\
+             streams:\n  a:\n    key: id\n    records: '[]'\n    vars: {{set: A}}\n    full: {{get: /a}}\n    errors: [{rule_of_stream}]\n"
+        );
+        load("x.yaml", &text).err().map(|error| error.message)
+    }
+
+    #[test]
+    fn rules_for_answers_are_proved_wherever_they_stand() {
+        let good = "{status: 403, do: skip_stream, hint: 'no {vars.set}'}";
+        assert_eq!(error("", good), None);
+        assert!(error(good, "").unwrap().contains("stream's own"));
+        assert!(error("", "{when: 'status ==', do: retry}").unwrap().contains("not an expression"));
+        assert!(error("", "{status: 400, do: retry, hint: '{vars.other}'}").unwrap().contains("no source"));
+        assert!(error("{status: 400, do: retry, hint: '{secret.key}'}", "").unwrap().contains("no source"));
     }
 }
