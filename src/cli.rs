@@ -85,6 +85,7 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
+    Provider(commands::provider::ProviderArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),

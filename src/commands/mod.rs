@@ -3,6 +3,7 @@
 pub(crate) mod completion;
 pub(crate) mod help;
 pub(crate) mod init;
+pub(crate) mod provider;
 pub(crate) mod version;
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ use crate::session::Session;
 pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, session),
+        Command::Provider(args) => provider::run(args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),
         Command::Help(args) => help::run(&args, session),
