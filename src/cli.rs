@@ -86,6 +86,7 @@ impl Globals {
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
     Provider(commands::provider::ProviderArgs),
+    Credential(commands::credential::CredentialArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),

@@ -1,6 +1,7 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
 pub(crate) mod completion;
+pub(crate) mod credential;
 pub(crate) mod help;
 pub(crate) mod init;
 pub(crate) mod provider;
@@ -17,6 +18,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, session),
         Command::Provider(args) => provider::run(args, session),
+        Command::Credential(args) => credential::run(args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),
         Command::Help(args) => help::run(&args, session),

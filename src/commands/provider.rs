@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::commands::credential::{self, TestArgs};
 use crate::domain::manifest;
 use crate::error::{Exit, UserError, nearest};
 use crate::lookup;
@@ -33,6 +34,13 @@ enum Verb {
     Explain(ExplainArgs),
     Lint(lint::LintArgs),
     Add(add::AddArgs),
+    /// Check that an organization's providers answer with its settings and credentials
+    ///
+    /// One small call to each provider; nothing is synced.
+    #[command(
+        after_help = "Examples:\n  skillsctl provider check acme\n  skillsctl provider check acme hubspot --json"
+    )]
+    Check(TestArgs),
 }
 
 /// Show a stream of a provider with everything resolved, and where each line comes from
@@ -54,6 +62,7 @@ pub(crate) fn run(args: ProviderArgs, session: &Session) -> Result<Exit> {
         Verb::Explain(args) => explain(&args, session),
         Verb::Lint(args) => lint::run(&args, session),
         Verb::Add(args) => add::run(&args, session),
+        Verb::Check(args) => credential::test(&args, session),
     }
 }
 

@@ -172,7 +172,10 @@ fn noticed(deletes: &Deletes) -> Vec<&'static str> {
 fn text(shown: &Shown, look: &Look) -> String {
     let mut text = format!("{}   {}   {}\n", look.bold(&shown.title), shown.kind.as_str().to_uppercase(), shown.slug);
     if !shown.unverified.is_empty() {
-        text += &format!("\n{}\n", look.warn("UNVERIFIED: not proved against the real service; check it with your own account"));
+        text += &format!(
+            "\n{}\n",
+            look.warn("UNVERIFIED: not proved against the real service; check it with your own account")
+        );
         text.extend(shown.unverified.iter().map(|what| format!("  {} {}\n", look.warn("!"), one_line(what))));
     }
     let origin = if shown.built_in { "built-in" } else { "added" };
