@@ -14,6 +14,7 @@ mod output;
 mod secrets;
 mod session;
 mod store;
+mod sync;
 mod vault;
 mod yaml;
 

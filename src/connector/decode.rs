@@ -80,7 +80,7 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
 }
 
 /// Returns a scalar as text; null, empty text and `"null"` are nothing.
-pub(super) fn scalar(raw: &RawValue) -> Option<String> {
+pub(crate) fn scalar(raw: &RawValue) -> Option<String> {
     let text = if raw.get().starts_with('"') { serde_json::from_str(raw.get()).ok()? } else { raw.get().to_owned() };
     (!text.is_empty() && text != "null" && text != "false").then_some(text)
 }

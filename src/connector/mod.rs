@@ -21,6 +21,7 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+pub(crate) use decode::scalar;
 pub(crate) use errors::Failure;
 pub(crate) use limits::Limits;
 pub(crate) use read::{Page, PageRead, Start};

@@ -37,6 +37,8 @@ pub(crate) struct Start<'a> {
     /// `None` for the first page.
     pub(crate) position: Option<String>,
     pub(crate) each: Option<&'a str>,
+    /// Whether thin records are completed by their detail calls; a list of deleted ones is not.
+    pub(crate) details: bool,
 }
 
 /// A read under way: an iterator of pages that ends after the last one or the first failure.
@@ -133,8 +135,8 @@ impl PageRead<'_> {
         let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
         let page = Page { body, records: outline.records, next, gone: 0 };
         match &self.stream.detail {
-            Some(detail) => self.detailed(detail, &page, &values),
-            None => Ok(page),
+            Some(detail) if self.start.details => self.detailed(detail, &page, &values),
+            _ => Ok(page),
         }
     }
 

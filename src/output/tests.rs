@@ -105,7 +105,7 @@ fn json_lines_are_one_item_a_line() {
 #[test]
 fn yaml_has_the_same_document() {
     let (stdout, _) = listed(fields(Format::Yaml, &["slug", "records"]), Screen::PIPE);
-    let read: serde_json::Value = crate::yaml::parse("-", &stdout).unwrap().to_json();
+    let read = crate::yaml::parse("-", &stdout).unwrap().to_json();
     assert_eq!(read["items"][1]["slug"], "globex");
     assert!(stdout.starts_with("kind: OrgList\nv: 1\nitems:\n"), "{stdout}");
 }
@@ -264,8 +264,7 @@ fn a_thing_is_spread_out_for_a_person_with_every_digit() {
 
 #[test]
 fn yaml_is_whole_in_a_pipe_and_harmless_on_a_terminal() {
-    let read: serde_json::Value =
-        crate::yaml::parse("-", &listed(options(Format::Yaml), Screen::PIPE).0).unwrap().to_json();
+    let read = crate::yaml::parse("-", &listed(options(Format::Yaml), Screen::PIPE).0).unwrap().to_json();
     assert_eq!(read["items"][0]["name"], ORGS[0].name);
     let (stdout, _) = listed(options(Format::Yaml), Screen::TERMINAL);
     assert!(!stdout.contains('\x1b') && !stdout.contains('\u{202e}'), "{stdout:?}");

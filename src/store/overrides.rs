@@ -1,6 +1,6 @@
 //! `organization_integration_overrides`: what is different for one organization, per provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -46,6 +46,17 @@ pub(crate) fn get(connection: &Connection, organization_id: i64, provider_id: i6
         })
         .optional()?;
     Ok(found.unwrap_or_default())
+}
+
+/// Returns the overrides of all organizations, by organization and provider.
+pub(crate) fn all(connection: &Connection) -> Result<HashMap<(i64, i64), Overrides>> {
+    let mut statement =
+        connection.prepare("SELECT organization_id, provider_id, document FROM organization_integration_overrides")?;
+    let rows = statement.query_map([], |row| {
+        let document: serde_json::Value = text::json(row, "document")?;
+        Ok(((row.get(0)?, row.get(1)?), stored_overrides(&document)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Returns the slugs of all providers an organization has overrides of, dormant ones too.

@@ -60,8 +60,10 @@ pub(crate) struct Owner {
     pub(crate) organization_id: i64,
     pub(crate) provider_id: i64,
     pub(crate) entity: Entity,
-    /// The full read under way, `None` while reading changes.
-    pub(crate) generation: Option<i64>,
+    /// The newest full read, the one under way included.
+    pub(crate) generation: i64,
+    /// Whether that full read is under way: then rows it does not change are marked as seen.
+    pub(crate) full: bool,
     /// Written into rows that are new or changed.
     pub(crate) now: String,
     /// Whether rows of a former provider may be found again.
@@ -185,22 +187,15 @@ pub(crate) fn former(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Res
 /// Stores a new row.
 pub(crate) fn insert(tx: &Connection, owner: &Owner, record: &Record<'_>, in_scope: bool) -> Result<()> {
     let mut statement = tx.prepare_cached(&statements(owner.entity).insert)?;
-    bind(&mut statement, owner, record, in_scope, owner.generation.unwrap_or(0))?;
+    bind(&mut statement, owner, record, in_scope)?;
     statement.raw_execute()?;
     Ok(())
 }
 
 /// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.
-pub(crate) fn update(
-    tx: &Connection,
-    owner: &Owner,
-    id: i64,
-    record: &Record<'_>,
-    in_scope: bool,
-    generation: i64,
-) -> Result<()> {
+pub(crate) fn update(tx: &Connection, owner: &Owner, id: i64, record: &Record<'_>, in_scope: bool) -> Result<()> {
     let mut statement = tx.prepare_cached(&statements(owner.entity).update)?;
-    bind(&mut statement, owner, record, in_scope, generation)?;
+    bind(&mut statement, owner, record, in_scope)?;
     statement.raw_bind_parameter(record.columns.len() + 9, id)?;
     statement.raw_execute()?;
     Ok(())
@@ -211,7 +206,6 @@ fn bind(
     owner: &Owner,
     record: &Record<'_>,
     in_scope: bool,
-    generation: i64,
 ) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(1, owner.organization_id)?;
     statement.raw_bind_parameter(2, owner.provider_id)?;
@@ -219,7 +213,7 @@ fn bind(
     statement.raw_bind_parameter(4, record.custom.as_deref())?;
     statement.raw_bind_parameter(5, record.hash.as_slice())?;
     statement.raw_bind_parameter(6, owner.now.as_str())?;
-    statement.raw_bind_parameter(7, generation)?;
+    statement.raw_bind_parameter(7, owner.generation)?;
     statement.raw_bind_parameter(8, in_scope)?;
     for (position, cell) in record.columns.iter().enumerate() {
         statement.raw_bind_parameter(position + 9, cell)?;
@@ -229,8 +223,8 @@ fn bind(
 
 /// Notes that a full read has seen a row that it did not change.
 pub(crate) fn see(tx: &Connection, owner: &Owner, id: i64) -> Result<()> {
-    if let Some(generation) = owner.generation {
-        tx.prepare_cached(&statements(owner.entity).see)?.execute((generation, id))?;
+    if owner.full {
+        tx.prepare_cached(&statements(owner.entity).see)?.execute((owner.generation, id))?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `integration_sync_logs`: one row for each run of one provider of one organization.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
@@ -210,6 +212,27 @@ pub(crate) fn last_runs(connection: &Connection, organization_id: i64, provider_
     Ok(statement.query_row(named_params! { ":organization": organization_id, ":provider": provider_id }, |row| {
         Ok(LastRuns { started: text::at_or_null(row, "started")?, failures: row.get("failures")? })
     })?)
+}
+
+/// Returns the same for all pairs that ever ran, by organization and provider.
+pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64), LastRuns>> {
+    let mut statement = connection.prepare(
+        "SELECT r.organization_id, r.provider_id, r.started_at,
+                (SELECT count(*) FROM integration_sync_logs f
+                  WHERE f.organization_id = r.organization_id AND f.provider_id = r.provider_id AND f.outcome <> 'running'
+                    AND f.id > coalesce((SELECT g.id FROM integration_sync_logs g
+                         WHERE g.organization_id = r.organization_id AND g.provider_id = r.provider_id
+                           AND g.outcome IN ('ok', 'partial') ORDER BY g.id DESC LIMIT 1), 0)) AS failures
+         FROM integration_sync_logs r
+         WHERE r.id IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok((
+            (row.get(0)?, row.get(1)?),
+            LastRuns { started: Some(text::at(row, "started_at")?), failures: row.get("failures")? },
+        ))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Returns the newest run of a pair.

@@ -1,0 +1,105 @@
+//! Stage 2: which read of a stream is next, and its pages, fetched on a thread of their own while the last is written.
+
+use std::sync::mpsc::sync_channel;
+
+use chrono::{DateTime, Utc};
+
+use super::resolve::StreamPlan;
+use crate::connector::{Connector, Failure, Page, Start, Window};
+use crate::domain::manifest::Read;
+use crate::store::state::{Mode, OpenRead, StreamState};
+
+/// Pages that may wait between the thread that fetches and the one that writes.
+const AHEAD: usize = 2;
+
+/// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is the provider's time.
+/// Returns the read and, where it is a full one for a reason worth telling, that reason.
+pub(super) fn next_read(
+    plan: &StreamPlan,
+    state: &StreamState,
+    now: DateTime<Utc>,
+    full: bool,
+) -> (OpenRead, Option<String>) {
+    let stream = &plan.stream;
+    let settle = stream.cursor.as_ref().map_or(chrono::TimeDelta::zero(), |cursor| cursor.settle.delta());
+    let everything = || OpenRead {
+        mode: Mode::Full,
+        from: None,
+        to: now - settle,
+        each: 0,
+        position: None,
+        shape: plan.shape.clone(),
+    };
+    if let Some(open) = &state.open_read
+        && open.shape == plan.shape
+        && open.each < plan.each.len()
+        && (!full || open.mode == Mode::Full)
+    {
+        return (open.clone(), None);
+    }
+    let (Some(watermark), Some(cursor), Some(_)) = (state.watermark, &stream.cursor, &stream.changes) else {
+        return (everything(), None);
+    };
+    if full {
+        return (everything(), None);
+    }
+    if state.shape.as_ref() != Some(&plan.shape) {
+        return (
+            everything(),
+            Some(format!("{}: mappings or filters changed, so it was read in full once", plan.name)),
+        );
+    }
+    let every = stream.deletes.sweep.every();
+    if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
+        return (everything(), None);
+    }
+    let from = (watermark - cursor.overlap.delta()).min(now - settle);
+    let changes = OpenRead {
+        mode: Mode::Changes,
+        from: Some(from),
+        to: now - settle,
+        each: 0,
+        position: None,
+        shape: plan.shape.clone(),
+    };
+    (changes, None)
+}
+
+/// Returns the manifest's read for what was decided.
+pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
+    match (open.mode, &plan.stream.changes) {
+        (Mode::Changes, Some(changes)) => changes,
+        _ => &plan.stream.full,
+    }
+}
+
+/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough.
+pub(super) fn pages(
+    connector: &Connector<'_>,
+    plan: &StreamPlan,
+    read: &Read,
+    start: Start<'_>,
+    mut take: impl FnMut(Page) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for page in connector.pages(&plan.stream, read, &plan.transform.wanted, start) {
+                if sender.send(page).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver.into_iter().try_for_each(|page| take(page?))
+    })
+}
+
+/// Returns where a read begins or goes on.
+pub(super) fn start<'p>(plan: &'p StreamPlan, open: &OpenRead) -> Start<'p> {
+    Start {
+        window: Window { from: open.from, to: open.to },
+        position: open.position.clone(),
+        each: plan.each.get(open.each).and_then(Option::as_deref),
+        details: true,
+    }
+}

@@ -1,0 +1,52 @@
+//! Stage 6: a run in `integration_sync_logs`, from its start to however it ended.
+
+use anyhow::Result;
+
+use super::Engine;
+use super::resolve::Plan;
+use crate::error::UserError;
+use crate::store::runs::{self, Finish, Outcome, Tally};
+use crate::store::{Connection, Keep};
+
+/// The run being logged; `None` in a dry run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunLog {
+    pub(super) id: Option<i64>,
+}
+
+impl RunLog {
+    /// Records that a run has begun.
+    pub(super) fn start(engine: &Engine<'_>, pair: (i64, i64)) -> Result<Self> {
+        if engine.options.keep == Keep::DryRun {
+            return Ok(RunLog { id: None });
+        }
+        let (trigger, now) = (engine.options.trigger, engine.now());
+        let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
+        Ok(RunLog { id: Some(id) })
+    }
+
+    /// Counts a page, in its transaction.
+    pub(super) fn count(self, tx: &Connection, tally: &Tally) -> Result<()> {
+        self.id.map_or(Ok(()), |id| runs::count(tx, id, tally))
+    }
+
+    /// Records how the run ended.
+    pub(super) fn finish(
+        self,
+        engine: &Engine<'_>,
+        tally: &Tally,
+        warnings: &[String],
+        outcome: Outcome,
+        error: Option<&UserError>,
+    ) -> Result<()> {
+        let Some(id) = self.id else { return Ok(()) };
+        let now = engine.now();
+        engine.store().change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))
+    }
+}
+
+/// Puts the names of the organization and provider into an error's hint, where it stands for them in capitals.
+pub(super) fn addressed(mut error: UserError, plan: &Plan) -> UserError {
+    error.hint = error.hint.map(|hint| hint.replace(" ORG ", &format!(" {} ", plan.organization.slug)));
+    error
+}

@@ -1,0 +1,165 @@
+//! Stage 1: looks everything up that a run needs and hands on a complete plan. No other stage looks anything up.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::Engine;
+use super::filter::Filters;
+use super::transform::Transform;
+use crate::connector::{Connector, Parts};
+use crate::domain::entity::Entity;
+use crate::domain::manifest::{Manifest, Stream};
+use crate::domain::names::Name;
+use crate::domain::settings::feeding_stream;
+use crate::error::{Exit, UserError, nearest};
+use crate::lookup::{self, Integration};
+use crate::secrets::Secret;
+use crate::store::Store;
+use crate::store::organizations::Organization;
+use crate::store::providers::Provider;
+use crate::vault::Vault;
+
+/// Everything one run does.
+pub(super) struct Plan {
+    pub(super) organization: Organization,
+    pub(super) provider: Provider,
+    pub(super) manifest: Manifest,
+    pub(super) settings: BTreeMap<String, Value>,
+    pub(super) streams: Vec<StreamPlan>,
+}
+
+/// What is done with one stream.
+pub(super) struct StreamPlan {
+    pub(super) name: String,
+    pub(super) entity: Entity,
+    pub(super) stream: Stream,
+    pub(super) transform: Transform,
+    pub(super) filters: Filters,
+    /// The values of the stream's loop; one `None` for a stream without one.
+    pub(super) each: Vec<Option<String>>,
+    /// Changes whenever the rows made from the same records would.
+    pub(super) shape: String,
+}
+
+/// Returns the plan of one provider of one organization.
+pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Plan> {
+    let store = engine.store();
+    let integration = lookup::one_integration(store.read(), organization, provider.as_str())?;
+    let Integration { provider, manifest, settings, .. } = integration;
+    if let Some(name) = settings.missing(&manifest).first() {
+        let slug = &organization.slug;
+        let message = format!("the setting `{name}` of {} has no value for `{slug}`", manifest.title);
+        return Err(UserError::new(Exit::Invalid, "setting_missing", message)
+            .hint(format!("skillsctl override set {slug} {} {name}=VALUE", provider.slug))
+            .into());
+    }
+    let mut streams = Vec::new();
+    for entity in Entity::ALL {
+        let mappings = settings.mappings(entity);
+        let feeding = feeding_stream(entity, &mappings, &manifest).map_err(|message| {
+            UserError::new(Exit::Invalid, "two_streams", message)
+                .hint(format!("skillsctl config show {} {}", organization.slug, provider.slug))
+        })?;
+        let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
+        if engine.options.stream.as_deref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let each = match &stream.each {
+            None => vec![None],
+            Some(each) => list(settings.setting(each.settings.as_str())).into_iter().map(Some).collect(),
+        };
+        let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
+        let transform = Transform::new(name, stream, entity, &mappings)
+            .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
+        let shape = shape(&settings.shape(), name, entity, &each);
+        streams.push(StreamPlan {
+            name: name.to_owned(),
+            entity,
+            stream: stream.clone(),
+            transform,
+            filters,
+            each,
+            shape,
+        });
+    }
+    if streams.is_empty() {
+        return Err(nothing_to_read(engine, organization, &manifest));
+    }
+    Ok(Plan { organization: organization.clone(), provider, settings: settings.declared(), manifest, streams })
+}
+
+fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
+    let provider = &manifest.provider;
+    let Some(only) = &engine.options.stream else {
+        return UserError::new(
+            Exit::Invalid,
+            "nothing_mapped",
+            format!("no field of {} is mapped, so there is nothing to read", manifest.title),
+        )
+        .hint(format!("skillsctl override set {} {provider} field_mappings.TARGET=SOURCE", organization.slug))
+        .into();
+    };
+    let names = || manifest.streams.iter().map(|(name, _)| name.as_str());
+    let meant = nearest(only, names()).map(|word| format!("did you mean `{word}`?"));
+    UserError::new(
+        Exit::NotFound,
+        "stream_not_found",
+        format!("{} reads no stream `{only}` for `{}`", manifest.title, organization.slug),
+    )
+    .hint(format!("streams: {}", names().collect::<Vec<_>>().join(", ")))
+    .hint_if(meant)
+    .into()
+}
+
+/// Returns a digest of what shapes rows: mappings and filters, the stream they come from, and the loop over it.
+fn shape(settings: &str, stream: &str, entity: Entity, each: &[Option<String>]) -> String {
+    let mut text = format!("{entity}<{stream}\n{settings}");
+    for value in each.iter().flatten() {
+        text.push_str(&format!("each={value}\n"));
+    }
+    crate::store::hash(&text)[..16].to_owned()
+}
+
+/// Returns a list setting as texts.
+fn list(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Array(items)) => {
+            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+        }
+        Some(Value::String(text)) => vec![text.clone()],
+        _ => Vec::new(),
+    }
+}
+
+/// Returns what a call to a provider is made of, for commands that make one: manifest, settings, and opened secrets.
+pub(crate) fn connect(
+    store: &Store,
+    vault: &Vault,
+    organization: &Organization,
+    integration: &Integration,
+) -> Result<(BTreeMap<String, Value>, BTreeMap<Name, Secret>)> {
+    let secrets = vault.open(store.read(), organization, &integration.provider)?;
+    Ok((integration.settings.declared(), secrets))
+}
+
+impl Plan {
+    /// Returns the connector of the plan. `rotate` stores a secret that the provider replaced.
+    pub(super) fn connector<'p>(
+        &'p self,
+        engine: &'p Engine<'_>,
+        secrets: BTreeMap<Name, Secret>,
+        rotate: &'p crate::connector::Rotate<'p>,
+    ) -> Connector<'p> {
+        Connector::new(Parts {
+            manifest: &self.manifest,
+            settings: self.settings.clone(),
+            secrets,
+            rotate,
+            client: &engine.client,
+            limits: &engine.limits,
+            stop: engine.stop,
+        })
+    }
+}

@@ -1,0 +1,624 @@
+//! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use serde_json::value::RawValue;
+
+use crate::domain::entity::{Entity, FieldType, Target};
+use crate::domain::expression::Expression;
+use crate::domain::manifest::Stream;
+use crate::domain::mapping::{Mapping, OnBad, Spec, Step};
+use crate::domain::path::{Path, Projection};
+use crate::domain::uln::{self, Uln};
+use crate::store::records::{Cell, Record};
+
+/// The mappings of one entity, compiled.
+pub(super) struct Transform {
+    entity: Entity,
+    projection: Projection,
+    key: usize,
+    /// Where a record says that it is deleted, and what it says then.
+    deleted: Option<(usize, serde_json::Value)>,
+    fields: Vec<Field>,
+    /// The paths below `fields_at`, for the `{fields}` slot.
+    pub(super) wanted: Vec<String>,
+    /// The sources by slot, for telling which of them no record has.
+    sources: Vec<(usize, String)>,
+}
+
+/// One target.
+struct Field {
+    target: Target,
+    /// The position of its typed column; `None` for a field of the organization's own.
+    column: Option<usize>,
+    source: Source,
+    spec: Spec,
+    field_type: Option<FieldType>,
+    pattern: Option<regex::Regex>,
+    /// Whether the value is taken as it comes: the common case.
+    plain: bool,
+}
+
+enum Source {
+    Slot(usize),
+    /// An expression over named slots.
+    Expression(Box<Expression>, Vec<usize>),
+}
+
+/// A record as mapped.
+pub(super) enum Mapped<'a> {
+    Row {
+        record: Record<'a>,
+        /// The organization's own fields by name, for filters.
+        custom: Vec<(&'a str, Cell<'a>)>,
+        warnings: u64,
+    },
+    /// The provider says that the record is deleted.
+    Deleted(String),
+    /// The record cannot be stored.
+    Bad { key: String, reasons: Vec<String> },
+}
+
+/// A value on its way.
+#[derive(Debug, Clone, PartialEq)]
+enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// Digits as they were sent.
+    Number(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    List(Vec<String>),
+    /// An object or array as it was sent.
+    Json(Cow<'a, str>),
+}
+
+impl Transform {
+    /// Compiles mappings. The error says which one cannot be.
+    pub(super) fn new(
+        name: &str,
+        stream: &Stream,
+        entity: Entity,
+        mappings: &[(Target, Mapping)],
+    ) -> Result<Self, String> {
+        let mut transform = Transform {
+            entity,
+            projection: Projection::default(),
+            key: 0,
+            deleted: None,
+            fields: Vec::new(),
+            wanted: Vec::new(),
+            sources: Vec::new(),
+        };
+        transform.key = transform.slot(&stream.key, stream);
+        if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
+            transform.want(cursor, stream);
+        }
+        if let Some(flag) = &stream.deletes.flag {
+            transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));
+        }
+        for (target, mapping) in mappings {
+            let spec = mapping.0.clone();
+            let source = match (&spec.from, &spec.expr) {
+                (Some(from), _) => Source::Slot(transform.source(from, name, stream)?),
+                (None, Some(expr)) => {
+                    let expression = Expression::new(expr)?;
+                    let slots: Result<_, String> =
+                        expression.names.iter().map(|source| transform.source(source, name, stream)).collect();
+                    Source::Expression(Box::new(expression), slots?)
+                }
+                (None, None) => return Err(format!("the mapping of `{target}` has no source")),
+            };
+            let column = entity.column(&target.field);
+            let field_type = spec.field_type.or_else(|| column.map(|column| entity.columns()[column].field_type));
+            let pattern = spec.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")));
+            let plain = spec.steps.is_empty()
+                && spec.map.is_empty()
+                && spec.otherwise.is_none()
+                && !spec.require
+                && spec.pattern.is_none()
+                && spec.range.is_none()
+                && spec.one_of.is_empty()
+                && matches!(field_type, None | Some(FieldType::Text));
+            let pattern = pattern.transpose().map_err(|error| error.to_string())?;
+            transform.fields.push(Field { target: target.clone(), column, source, spec, field_type, pattern, plain });
+        }
+        Ok(transform)
+    }
+
+    /// Returns the slot of a mapping's source: a named field, else a path where unnamed ones are looked for.
+    fn source(&mut self, source: &str, name: &str, stream: &Stream) -> Result<usize, String> {
+        let own = source.strip_prefix(&format!("{name}.")).unwrap_or(source);
+        let path = match stream.fields.get(own) {
+            Some(path) => path.clone(),
+            None => stream.fields_at.join(&own.parse::<Path>()?),
+        };
+        let slot = self.slot(&path, stream);
+        if !self.sources.iter().any(|(known, _)| *known == slot) {
+            self.sources.push((slot, source.to_owned()));
+        }
+        Ok(slot)
+    }
+
+    fn slot(&mut self, path: &Path, stream: &Stream) -> usize {
+        self.want(path, stream);
+        self.projection.add(path)
+    }
+
+    /// Notes that the provider is to send this path.
+    fn want(&mut self, path: &Path, stream: &Stream) {
+        let below = if stream.fields_at.steps.is_empty() { Some(path.clone()) } else { path.below(&stream.fields_at) };
+        if let Some(below) = below.map(|path| path.to_string())
+            && !self.wanted.contains(&below)
+        {
+            self.wanted.push(below);
+        }
+    }
+
+    /// Returns the sources that none of `read` records had, given which slots were ever filled.
+    pub(super) fn never_seen<'t>(&'t self, seen: &'t [bool]) -> impl Iterator<Item = &'t str> {
+        self.sources
+            .iter()
+            .filter(|(slot, _)| !seen.get(*slot).copied().unwrap_or(false))
+            .map(|(_, source)| source.as_str())
+    }
+
+    /// Maps one record. `values` is scratch space; `seen` notes which sources exist.
+    pub(super) fn apply<'a>(
+        &'a self,
+        record: &'a str,
+        values: &mut Vec<Option<&'a RawValue>>,
+        seen: &mut Vec<bool>,
+    ) -> Mapped<'a> {
+        let anonymous = || format!("sha256:{}", &crate::store::hash(record)[..32]);
+        if let Err(error) = self.projection.take(record, values) {
+            return Mapped::Bad { key: anonymous(), reasons: vec![format!("the record is not well-formed: {error}")] };
+        }
+        seen.resize(values.len(), false);
+        for (slot, value) in values.iter().enumerate() {
+            seen[slot] |= value.is_some();
+        }
+        let key = match values[self.key].map(value) {
+            Some(Value::Text(text)) if !text.is_empty() => text,
+            Some(Value::Number(digits)) => digits,
+            _ => return Mapped::Bad { key: anonymous(), reasons: vec!["the record has no key".into()] },
+        };
+        if let Some((slot, is)) = &self.deleted
+            && values[*slot]
+                .is_some_and(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).is_ok_and(|value| value == *is))
+        {
+            return Mapped::Deleted(key.into_owned());
+        }
+        let mut columns = vec![Cell::Null; self.entity.columns().len()];
+        let mut custom = Vec::new();
+        let mut custom_json = String::new();
+        let mut reasons = Vec::new();
+        let mut warnings = 0;
+        for field in &self.fields {
+            let made = field.made(values, self.entity);
+            let made = match (made, field.spec.bad) {
+                (Ok(made), _) => made,
+                (Err(reason), OnBad::Quarantine) => {
+                    reasons.push(format!("{}: {reason}", field.target));
+                    continue;
+                }
+                (Err(_), OnBad::Warn) => {
+                    warnings += 1;
+                    Value::Null
+                }
+                (Err(_), OnBad::Null) => Value::Null,
+            };
+            match field.column {
+                Some(position) => columns[position] = cell(made, self.entity.columns()[position].field_type),
+                None => {
+                    if !matches!(made, Value::Null) {
+                        custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
+                        custom_json.push_str(&serde_json::Value::from(field.target.field.as_str()).to_string());
+                        custom_json.push(':');
+                        custom_json.push_str(&json(&made));
+                    }
+                    custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
+                }
+            }
+        }
+        if !reasons.is_empty() {
+            return Mapped::Bad { key: key.into_owned(), reasons };
+        }
+        let custom_json = (!custom_json.is_empty()).then(|| custom_json + "}");
+        let hash = content_hash(&columns, custom_json.as_deref());
+        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom, warnings }
+    }
+}
+
+impl Field {
+    /// Returns the value of the target, or why it is bad.
+    fn made<'a>(&self, values: &[Option<&'a RawValue>], entity: Entity) -> Result<Value<'a>, String> {
+        let mut made = match &self.source {
+            Source::Slot(slot) => values[*slot].map_or(Value::Null, value),
+            Source::Expression(expression, slots) => evaluate(expression, slots, values)?,
+        };
+        if self.plain {
+            return Ok(made);
+        }
+        for step in &self.spec.steps {
+            made = stepped(made, step)?;
+        }
+        if !self.spec.map.is_empty() || self.spec.otherwise.is_some() {
+            made = self.mapped(made);
+        }
+        let column_type = self.column.map(|position| entity.columns()[position].field_type);
+        let made = typed(made, self.field_type, self.spec.format.as_deref())?;
+        // A column keeps its own type whatever a mapping calls the value on the way.
+        let made = if column_type == Some(FieldType::Decimal) { typed(made, column_type, None)? } else { made };
+        self.check(&made)?;
+        Ok(made)
+    }
+
+    fn mapped<'a>(&self, made: Value<'a>) -> Value<'a> {
+        let Some(text) = text_of(&made) else {
+            return made;
+        };
+        match (self.spec.map.get(text.as_ref()), &self.spec.otherwise) {
+            (Some(known), _) => Value::Text(Cow::Owned(known.clone())),
+            (None, Some(otherwise)) => Value::Text(Cow::Owned(otherwise.clone())),
+            (None, None) => made,
+        }
+    }
+
+    fn check(&self, made: &Value<'_>) -> Result<(), String> {
+        let text = text_of(made);
+        let text = text.as_deref().filter(|text| !text.is_empty());
+        let Some(text) = text else {
+            return if self.spec.require { Err("it is required, but empty".into()) } else { Ok(()) };
+        };
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
+            return Err("it does not have the form that `match` wants".into());
+        }
+        if !self.spec.one_of.is_empty() && !self.spec.one_of.iter().any(|allowed| allowed == text) {
+            return Err("it is not one of the values allowed".into());
+        }
+        if let Some((low, high)) = self.spec.range
+            && !text.parse::<f64>().is_ok_and(|number| (low..=high).contains(&number))
+        {
+            return Err(format!("it is not a number from {low} to {high}"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a value of a document without losing how it is written.
+fn value(raw: &RawValue) -> Value<'_> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => Value::Text(string(text)),
+        Some(b'n') => Value::Null,
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'[' | b'{') => Value::Json(Cow::Borrowed(text)),
+        _ => Value::Number(Cow::Borrowed(text)),
+    }
+}
+
+/// Reads a JSON string, borrowing where it has no escapes. A lone surrogate becomes U+FFFD.
+fn string(quoted: &str) -> Cow<'_, str> {
+    let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    serde_json::from_str(quoted).map_or_else(|_| Cow::Owned(lossy(inner)), Cow::Owned)
+}
+
+/// Decodes the escapes of a JSON string one by one, where the whole does not decode.
+fn lossy(inner: &str) -> String {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(position) = rest.find('\\') {
+        text.push_str(&rest[..position]);
+        let length = if rest[position..].starts_with("\\u") { 6 } else { 2 };
+        let pair = rest.get(position..position + 12).filter(|pair| length == 6 && pair[6..].starts_with("\\u"));
+        let decode = |escape: &str| serde_json::from_str::<String>(&format!("\"{escape}\"")).ok();
+        let one = rest.get(position..position + length).unwrap_or(&rest[position..]);
+        if let Some(decoded) = decode(one) {
+            text.push_str(&decoded);
+            rest = &rest[position + one.len()..];
+        } else if let Some(decoded) = pair.and_then(decode) {
+            text.push_str(&decoded);
+            rest = &rest[position + 12..];
+        } else {
+            text.push('\u{fffd}');
+            rest = &rest[position + one.len()..];
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+fn evaluate<'a>(
+    expression: &Expression,
+    slots: &[usize],
+    values: &[Option<&'a RawValue>],
+) -> Result<Value<'a>, String> {
+    let names = expression.names.iter().zip(slots).map(|(name, slot)| {
+        let found =
+            values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default();
+        (name.as_str(), minijinja::Value::from(minijinja::value::Serde(found)))
+    });
+    let made = expression.evaluate(minijinja::Value::from_iter(names))?;
+    Ok(match made.kind() {
+        minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
+        minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),
+        minijinja::value::ValueKind::Number => Value::Number(Cow::Owned(made.to_string())),
+        minijinja::value::ValueKind::String => Value::Text(Cow::Owned(made.to_string())),
+        _ => Value::Json(Cow::Owned(serde_json::to_string(&made).map_err(|error| error.to_string())?)),
+    })
+}
+
+/// Returns a scalar as text; null and lists have none.
+fn text_of<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
+    match value {
+        Value::Null | Value::List(_) => None,
+        Value::Bool(bool) => Some(Cow::Borrowed(if *bool { "true" } else { "false" })),
+        Value::Number(text) | Value::Text(text) | Value::Json(text) => Some(Cow::Borrowed(text)),
+    }
+}
+
+/// Applies one step of `do`. Null stays null.
+fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, String> {
+    if value == Value::Null {
+        return Ok(value);
+    }
+    let list = |value: &Value<'_>| match value {
+        Value::List(items) => Some(items.clone()),
+        Value::Json(text) => serde_json::from_str::<Vec<serde_json::Value>>(text).ok().map(|items| {
+            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+        }),
+        _ => None,
+    };
+    let owned = |text: String| Ok(Value::Text(Cow::Owned(text)));
+    let picked = |item: Option<&String>| Ok(item.map_or(Value::Null, |item| Value::Text(Cow::Owned(item.clone()))));
+    match step {
+        Step::First => return picked(list(&value).ok_or("`first` needs a list")?.first()),
+        Step::Last => return picked(list(&value).ok_or("`last` needs a list")?.last()),
+        Step::Join(separator) => return owned(list(&value).ok_or("`join` needs a list")?.join(separator)),
+        _ => {}
+    }
+    let text = text_of(&value).ok_or("it is a list, where a text is needed")?;
+    match step {
+        Step::Trim => owned(text.trim().to_owned()),
+        Step::Lower => owned(text.to_lowercase()),
+        Step::Upper => owned(text.to_uppercase()),
+        Step::Title => owned(title(&text)),
+        Step::Digits => owned(text.chars().filter(char::is_ascii_digit).collect()),
+        Step::Number => owned(text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect()),
+        Step::Bool => match text.trim().to_lowercase().as_str() {
+            "true" | "yes" | "y" | "1" | "on" => Ok(Value::Bool(true)),
+            "false" | "no" | "n" | "0" | "off" => Ok(Value::Bool(false)),
+            "" => Ok(Value::Null),
+            _ => Err("it is neither yes nor no".into()),
+        },
+        Step::Date => owned(text.chars().take(10).collect()),
+        Step::Postcode => owned(postcode(&text)),
+        Step::Hash => owned(crate::store::hash(&text)),
+        Step::Split(separator) => {
+            Ok(Value::List(text.split(separator.as_str()).map(|part| part.trim().to_owned()).collect()))
+        }
+        Step::Replace((from, to)) => owned(text.replace(from.as_str(), to)),
+        Step::Slice((from, to)) => owned(text.chars().skip(*from).take(to.saturating_sub(*from)).collect()),
+        Step::First | Step::Last | Step::Join(_) => Ok(value),
+    }
+}
+
+fn title(text: &str) -> String {
+    let mut start = true;
+    text.chars()
+        .flat_map(|c| {
+            let shown: Vec<char> = if start { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
+            start = !c.is_alphanumeric() && c != '\'';
+            shown
+        })
+        .collect()
+}
+
+/// Returns a UK postcode in upper case with one space before its last three characters; anything else as it is.
+fn postcode(text: &str) -> String {
+    let packed: String = text.chars().filter(|c| c.is_ascii_alphanumeric()).collect::<String>().to_uppercase();
+    if (5..=7).contains(&packed.len()) {
+        format!("{} {}", &packed[..packed.len() - 3], &packed[packed.len() - 3..])
+    } else {
+        text.trim().to_owned()
+    }
+}
+
+/// Reads a value as a type. The reason of a failure never shows the value: it may be personal.
+fn typed<'a>(value: Value<'a>, field_type: Option<FieldType>, format: Option<&str>) -> Result<Value<'a>, String> {
+    let Some(field_type) = field_type else { return Ok(value) };
+    if field_type == FieldType::Json {
+        return Ok(Value::Json(Cow::Owned(json(&value))));
+    }
+    let Some(text) = text_of(&value) else {
+        return match value {
+            Value::List(items) => Ok(Value::Text(Cow::Owned(items.join(";")))),
+            other => Ok(other),
+        };
+    };
+    if field_type == FieldType::Text {
+        return Ok(Value::Text(Cow::Owned(text.into_owned())));
+    }
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    let owned = |text: String| Ok(Value::Text(Cow::Owned(text)));
+    match field_type {
+        FieldType::Int => match text.parse::<i64>() {
+            Ok(_) => Ok(Value::Number(Cow::Owned(text.to_owned()))),
+            Err(_) => Err("it is not a whole number".into()),
+        },
+        FieldType::Decimal => {
+            let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
+            match digits.parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(Value::Number(Cow::Owned(digits.to_owned()))),
+                _ => Err("it is not a number".into()),
+            }
+        }
+        FieldType::Bool => stepped(Value::Text(Cow::Owned(text.to_owned())), &Step::Bool),
+        FieldType::Date => date(text, format).map(|date| Value::Text(Cow::Owned(date))),
+        FieldType::Datetime => datetime(text, format).map(|at| Value::Text(Cow::Owned(at))),
+        FieldType::Email => {
+            let email = text.to_lowercase();
+            let (name, host) = email.split_once('@').unwrap_or_default();
+            let good =
+                !name.is_empty() && host.contains('.') && !host.contains('@') && !email.contains(char::is_whitespace);
+            if good { owned(email) } else { Err("it is not an e-mail address".into()) }
+        }
+        FieldType::Uln => match uln::check(text) {
+            Uln::Valid | Uln::Temporary => owned(text.to_owned()),
+            Uln::Invalid => Err("it is not a ULN: its check digit or length is wrong".into()),
+        },
+        FieldType::Text | FieldType::Json => Ok(value),
+    }
+}
+
+/// Reads a date: ISO 8601 with or without a time, whose date is taken as it stands, or a format of its own.
+fn date(text: &str, format: Option<&str>) -> Result<String, String> {
+    let wrong = || "it is not a date".to_owned();
+    let date = match format {
+        Some(format) => NaiveDate::parse_from_str(text, format)
+            .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|at| at.date()))
+            .map_err(|_| wrong())?,
+        None => {
+            let day = text.get(..10).ok_or_else(wrong)?;
+            if !matches!(text.as_bytes().get(10), None | Some(b'T' | b' ')) {
+                return Err(wrong());
+            }
+            NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| wrong())?
+        }
+    };
+    Ok(date.format("%Y-%m-%d").to_string())
+}
+
+/// Reads an instant with any number of fraction digits, `Z`, `+00:00` or `+0000`; without an offset it is UTC.
+fn datetime(text: &str, format: Option<&str>) -> Result<String, String> {
+    let wrong = || "it is not a date with a time".to_owned();
+    let at: DateTime<Utc> = match format {
+        Some(format) => DateTime::parse_from_str(text, format)
+            .map(|at| at.to_utc())
+            .or_else(|_| NaiveDateTime::parse_from_str(text, format).map(|at| at.and_utc()))
+            .map_err(|_| wrong())?,
+        None => DateTime::parse_from_rfc3339(text)
+            .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+            .map(|at| at.to_utc())
+            .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
+            .map_err(|_| wrong())?,
+    };
+    Ok(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// Returns a value as the cell of a typed column.
+fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
+    match value {
+        Value::Null => Cell::Null,
+        Value::Number(digits) if field_type == FieldType::Decimal => digits.parse().map_or(Cell::Null, Cell::Real),
+        Value::Bool(bool) => Cell::Text(Cow::Borrowed(if bool { "true" } else { "false" })),
+        Value::Number(text) | Value::Text(text) | Value::Json(text) => Cell::Text(text),
+        Value::List(items) => Cell::Text(Cow::Owned(items.join(";"))),
+    }
+}
+
+/// Returns a value as JSON, digits as they were sent.
+fn json(value: &Value<'_>) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(text) | Value::Json(text) => text.to_string(),
+        Value::Text(text) => serde_json::Value::from(text.as_ref()).to_string(),
+        Value::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
+    }
+}
+
+/// Returns a digest of what is stored of a record, each part with its length, so that no two rows look alike.
+fn content_hash(columns: &[Cell<'_>], custom: Option<&str>) -> [u8; 16] {
+    let mut bytes = Vec::with_capacity(256);
+    for cell in columns {
+        match cell {
+            Cell::Null => bytes.push(0),
+            Cell::Text(text) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(text.as_bytes());
+            }
+            Cell::Real(number) => {
+                bytes.push(2);
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+    }
+    bytes.push(3);
+    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&digest.as_ref()[..16]);
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make(text: &str, field_type: FieldType, format: Option<&str>) -> Result<Option<String>, String> {
+        typed(Value::Text(Cow::Borrowed(text)), Some(field_type), format)
+            .map(|value| text_of(&value).map(Cow::into_owned))
+    }
+
+    #[test]
+    fn dates_of_all_five_services_are_read() {
+        for text in ["2024-09-02", "2024-09-02T00:00:00Z", "2024-09-02T23:30:00.6880167Z", "2024-09-02 10:00:00"] {
+            assert_eq!(make(text, FieldType::Date, None).unwrap().as_deref(), Some("2024-09-02"), "{text}");
+        }
+        assert_eq!(make("02/09/2024", FieldType::Date, Some("%d/%m/%Y")).unwrap().as_deref(), Some("2024-09-02"));
+        for bad in ["02/09/2024", "2024-13-01", "soon", "20240902xx"] {
+            assert!(make(bad, FieldType::Date, None).is_err(), "{bad}");
+        }
+        assert_eq!(make("", FieldType::Date, None).unwrap(), None);
+    }
+
+    #[test]
+    fn instants_keep_their_fraction_and_come_out_in_utc() {
+        let read = |text: &str| make(text, FieldType::Datetime, None).unwrap().unwrap();
+        assert_eq!(read("2025-06-11T14:22:05.000+0000"), "2025-06-11T14:22:05Z");
+        assert_eq!(read("2025-06-11T14:22:05.6880167Z"), "2025-06-11T14:22:05.688016700Z");
+        assert_eq!(read("2025-06-11T14:22:05+01:00"), "2025-06-11T13:22:05Z");
+    }
+
+    #[test]
+    fn digits_are_never_guessed_at() {
+        assert_eq!(
+            value(&RawValue::from_string("12345678901234567890123".into()).unwrap()),
+            Value::Number("12345678901234567890123".into())
+        );
+        assert_eq!(make("007", FieldType::Text, None).unwrap().as_deref(), Some("007"));
+        assert_eq!(make("1e5", FieldType::Text, None).unwrap().as_deref(), Some("1e5"));
+        assert_eq!(make("42%", FieldType::Decimal, None).unwrap().as_deref(), Some("42"));
+        assert!(make("N/A", FieldType::Decimal, None).is_err());
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_replaced_and_the_rest_kept() {
+        assert_eq!(string(r#""a\ud83db\u00e9\n""#), "a\u{fffd}bé\n");
+        assert_eq!(string(r#""\ud83d\ude00 ok \ud83d""#), "😀 ok \u{fffd}");
+    }
+
+    #[test]
+    fn steps_do_what_they_say() {
+        let run = |text: &'static str, steps: &[Step]| {
+            let made =
+                steps.iter().try_fold(Value::Text(Cow::Borrowed(text)), |value, step| stepped(value, step)).unwrap();
+            text_of(&made).map(Cow::into_owned)
+        };
+        assert_eq!(run(" a;b ; c", &[Step::Split(";".into()), Step::Last]).as_deref(), Some("c"));
+        assert_eq!(run("ls11aa", &[Step::Postcode]).as_deref(), Some("LS1 1AA"));
+        assert_eq!(run("zoë o'neill-JONES", &[Step::Title]).as_deref(), Some("Zoë O'neill-Jones"));
+        assert_eq!(run("07700 900 123", &[Step::Digits]).as_deref(), Some("07700900123"));
+        assert_eq!(run("abcdef", &[Step::Slice((1, 3)), Step::Upper]).as_deref(), Some("BC"));
+    }
+}

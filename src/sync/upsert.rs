@@ -1,0 +1,138 @@
+//! Stage 5: a page of mapped records meets what is stored. Runs inside the transaction that also moves the progress.
+
+use anyhow::Result;
+
+use super::resolve::StreamPlan;
+use super::transform::Mapped;
+use crate::connector::Page;
+use crate::domain::entity::Entity;
+use crate::store::records::{self, Former, Owner};
+use crate::store::runs::Tally;
+use crate::store::{Connection, quarantine};
+
+/// What a run knows while it writes.
+pub(super) struct Writer {
+    pub(super) owner: Owner,
+    pub(super) stream: String,
+    /// The run that quarantined records are filed under; `None` in a dry run, which files none.
+    pub(super) run_id: Option<i64>,
+    /// How many more learners the organization may have.
+    pub(super) room: Option<u64>,
+    /// Whether records of this provider are in quarantine, and may have to be taken out.
+    pub(super) has_quarantine: bool,
+    pub(super) now: chrono::DateTime<chrono::Utc>,
+}
+
+/// What became of a page.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) tally: Tally,
+    /// Values that were dropped because they were bad, where the mapping asks to be told.
+    pub(super) warnings: u64,
+    /// How much of the room is used up.
+    pub(super) room_used: u64,
+}
+
+impl Writer {
+    /// Writes a page. `seen` notes which sources exist in any record.
+    pub(super) fn write(
+        &self,
+        tx: &Connection,
+        plan: &StreamPlan,
+        page: &Page,
+        seen: &mut Vec<bool>,
+    ) -> Result<Written> {
+        let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
+        let mut values = Vec::new();
+        for text in page.records() {
+            written.tally.read += 1;
+            match plan.transform.apply(text, &mut values, seen) {
+                Mapped::Deleted(key) => {
+                    if records::delete(tx, &self.owner, &key)? {
+                        written.tally.deleted += 1;
+                    }
+                }
+                Mapped::Bad { key, reasons } => self.quarantine(tx, &key, text, &reasons, &mut written)?,
+                Mapped::Row { record, custom, warnings } => {
+                    written.warnings += warnings;
+                    let in_scope = plan.filters.pass(&record.columns, &custom);
+                    self.row(tx, &record, in_scope, text, &mut written)?;
+                }
+            }
+        }
+        written.tally.deleted += page.gone;
+        Ok(written)
+    }
+
+    fn row(
+        &self,
+        tx: &Connection,
+        record: &records::Record<'_>,
+        in_scope: bool,
+        text: &str,
+        written: &mut Written,
+    ) -> Result<()> {
+        let tally = &mut written.tally;
+        if !in_scope {
+            tally.filtered += 1;
+        }
+        if let Some(present) = records::find(tx, &self.owner, &record.key)? {
+            if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
+                records::see(tx, &self.owner, present.id)?;
+                tally.unchanged += u64::from(in_scope);
+            } else {
+                records::update(tx, &self.owner, present.id, record, in_scope)?;
+                tally.updated += u64::from(in_scope);
+            }
+        } else if in_scope {
+            match records::former(tx, &self.owner, record)? {
+                Former::One(id) => {
+                    records::update(tx, &self.owner, id, record, true)?;
+                    tally.adopted += 1;
+                }
+                Former::Several(number) => {
+                    let reason = format!(
+                        "its ULN stands in {number} learners of the provider before, so it is not clear which one it is"
+                    );
+                    return self.quarantine(tx, &record.key, text, &[reason], written);
+                }
+                Former::None
+                    if self.owner.entity == Entity::Learner
+                        && self.room.is_some_and(|room| written.room_used >= room) =>
+                {
+                    tally.over_cap += 1;
+                    return Ok(());
+                }
+                Former::None => {
+                    records::insert(tx, &self.owner, record, true)?;
+                    tally.inserted += 1;
+                    written.room_used += u64::from(self.owner.entity == Entity::Learner);
+                }
+            }
+        }
+        if self.has_quarantine {
+            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, &record.key)?;
+        }
+        Ok(())
+    }
+
+    /// Files a record that cannot be stored. The row it would have changed was seen, so that no sweep takes it for gone.
+    fn quarantine(
+        &self,
+        tx: &Connection,
+        key: &str,
+        text: &str,
+        reasons: &[String],
+        written: &mut Written,
+    ) -> Result<()> {
+        written.tally.quarantined += 1;
+        if let Some(present) = records::find(tx, &self.owner, key)? {
+            records::see(tx, &self.owner, present.id)?;
+        }
+        if let Some(run_id) = self.run_id {
+            let owner = (self.owner.organization_id, self.owner.provider_id, run_id);
+            quarantine::put(tx, owner, (&self.stream, key), (text, reasons), self.now)?;
+        }
+        Ok(())
+    }
+}
