@@ -87,6 +87,7 @@ pub(crate) enum Command {
     Init(commands::init::InitArgs),
     Provider(commands::provider::ProviderArgs),
     Credential(commands::credential::CredentialArgs),
+    Status(commands::status::StatusArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),

@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod lookup;
 mod output;
+mod overview;
 mod secrets;
 mod session;
 mod store;

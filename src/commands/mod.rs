@@ -5,6 +5,7 @@ pub(crate) mod credential;
 pub(crate) mod help;
 pub(crate) mod init;
 pub(crate) mod provider;
+pub(crate) mod status;
 pub(crate) mod version;
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Init(args) => init::run(&args, session),
         Command::Provider(args) => provider::run(args, session),
         Command::Credential(args) => credential::run(args, session),
+        Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),
         Command::Help(args) => help::run(&args, session),

@@ -21,12 +21,6 @@ const NIGHT_SECONDS: u64 = 4 * 3_600;
 /// A failed run is tried again after this long, then twice as long each time, but never later than its schedule.
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(5);
 
-/// Returns the number that gives an organization's provider its place in every slot: FNV-1a of `organization/provider`.
-pub(crate) fn seed(organization: &str, provider: &str) -> u64 {
-    let bytes = organization.bytes().chain([b'/']).chain(provider.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-}
-
 /// How often a provider of an organization is synced.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Frequency {
@@ -224,13 +218,6 @@ mod tests {
                 "at 30 6 * * *"
             ]
         );
-    }
-
-    #[test]
-    fn seeds_tell_pairs_apart_and_stay_the_same() {
-        assert_eq!(seed("acme", "aptem"), 0x15d5_a8e3_40c4_ca81);
-        assert_ne!(seed("acme", "aptem"), seed("acme", "hubspot"));
-        assert_ne!(seed("a", "b"), seed("b", "a"));
     }
 
     #[test]

@@ -238,7 +238,7 @@ pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64
 /// Returns the newest run of a pair.
 pub(crate) fn latest(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
     let sql = format!("{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 ORDER BY r.id DESC LIMIT 1");
-    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+    Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
 
 /// Returns the newest run of a pair that did something useful.
@@ -246,7 +246,7 @@ pub(crate) fn latest_success(connection: &Connection, organization_id: i64, prov
     let sql = format!(
         "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.outcome IN ('ok', 'partial') ORDER BY r.id DESC LIMIT 1"
     );
-    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+    Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
 
 /// Which runs to list.
