@@ -91,4 +91,5 @@ pub(crate) enum Command {
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),
+    Sync(commands::sync::SyncArgs),
 }

@@ -14,6 +14,7 @@ mod output;
 mod overview;
 mod secrets;
 mod session;
+mod stop;
 mod store;
 mod sync;
 mod vault;

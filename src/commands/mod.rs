@@ -6,6 +6,7 @@ pub(crate) mod help;
 pub(crate) mod init;
 pub(crate) mod provider;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod version;
 
 use anyhow::Result;
@@ -24,5 +25,6 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),
         Command::Help(args) => help::run(&args, session),
+        Command::Sync(args) => sync::run(&args, session),
     }
 }

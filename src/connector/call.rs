@@ -38,8 +38,9 @@ impl Connector<'_> {
             let response = self.send_retrying(&request, idempotent, &mut |response, shown| match self
                 .judge(rules, values, shown, response)
             {
-                Ok(Verdict::Reauth) => {
-                    refused = Some(self.error(Exit::Refused, "credential_refused", shown, response));
+                Ok(Verdict::Reauth(hint)) => {
+                    let error = self.error(Exit::Refused, "credential_refused", shown, response);
+                    refused = Some(error.hint(self.credential_hint()).hint_if(hint));
                     Verdict::Fine
                 }
                 Ok(Verdict::EmptyPage) => {
@@ -63,7 +64,7 @@ impl Connector<'_> {
                 return Ok(if empty { Response { body: Vec::new(), status: 204, ..response } } else { response });
             };
             if reauthorized || !self.drop_token()? {
-                return Err(Failure::Refused(error.hint(self.credential_hint())));
+                return Err(Failure::Refused(error));
             }
             reauthorized = true;
             self.ensure_token()?;

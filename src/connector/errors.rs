@@ -38,8 +38,8 @@ pub(super) enum Verdict {
     EmptyPage,
     /// Try again, after this long if the rule says so.
     Retry(Option<Duration>),
-    /// Get another token and try again once.
-    Reauth,
+    /// Get another token and try again once; the hint is for when that does not help.
+    Reauth(Option<String>),
     Fail(Failure),
 }
 
@@ -71,7 +71,7 @@ impl Connector<'_> {
         }
         Ok(match response.status {
             200..=299 => Verdict::Fine,
-            401 => Verdict::Reauth,
+            401 => Verdict::Reauth(None),
             408 | 425 | 429 | 500..=599 => Verdict::Retry(None),
             300..=399 => Verdict::Fail(Failure::Stream(
                 self.error(Exit::Unavailable, "redirected", request, response)
@@ -93,7 +93,7 @@ impl Connector<'_> {
         let error = |exit, code| self.error(exit, code, request, response).hint_if(hint.clone());
         match rule.action {
             Action::Retry => Verdict::Retry(rule.wait.map(|wait| wait.std())),
-            Action::Reauth => Verdict::Reauth,
+            Action::Reauth => Verdict::Reauth(hint),
             Action::EmptyPage => Verdict::EmptyPage,
             Action::Refuse => Verdict::Fail(Failure::Refused(error(Exit::Refused, "credential_refused"))),
             Action::SkipStream => Verdict::Fail(Failure::Skip(error(Exit::Refused, "stream_not_readable"))),

@@ -108,6 +108,14 @@ impl<'a> Connector<'a> {
         now + TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))
     }
 
+    /// Makes the check call where it can tell one account from another.
+    pub(crate) fn verify_account(&self) -> Result<(), Failure> {
+        match &self.manifest.check {
+            Some(check) if !check.expect.0.is_empty() => self.check().map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the manifest's check call. Returns what the account answered at the paths that were expected something of.
     /// Another account's credential is refused.
     pub(crate) fn check(&self) -> Result<Vec<(String, String)>, Failure> {

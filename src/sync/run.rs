@@ -92,7 +92,7 @@ impl Run<'_> {
     /// Reads all streams. One that fails does not stop the others, unless it is the credential; the gravest failure is
     /// returned.
     fn streams(&mut self) -> Option<Failure> {
-        if let Err(failure) = self.connector.check() {
+        if let Err(failure) = self.connector.verify_account() {
             return Some(failure);
         }
         let plan = self.plan;

@@ -397,6 +397,12 @@ fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, String> {
             _ => Err("it is neither yes nor no".into()),
         },
         Step::Date => owned(text.chars().take(10).collect()),
+        Step::DateIn(zone) => match (DateTime::parse_from_rfc3339(&text), zone.parse::<chrono_tz::Tz>()) {
+            (Ok(at), Ok(zone)) => owned(at.with_timezone(&zone).date_naive().to_string()),
+            // A date without a time has no zone to be moved between.
+            (Err(_), _) if text.len() <= 10 => owned(text.into_owned()),
+            _ => Err("it is not a date with a time".into()),
+        },
         Step::Postcode => owned(postcode(&text)),
         Step::Hash => owned(crate::store::hash(&text)),
         Step::Split(separator) => {
@@ -619,6 +625,7 @@ mod tests {
         assert_eq!(run("ls11aa", &[Step::Postcode]).as_deref(), Some("LS1 1AA"));
         assert_eq!(run("zoë o'neill-JONES", &[Step::Title]).as_deref(), Some("Zoë O'neill-Jones"));
         assert_eq!(run("07700 900 123", &[Step::Digits]).as_deref(), Some("07700900123"));
+        assert_eq!(run("2001-04-16T23:00:00Z", &[Step::DateIn("Europe/London".into())]).as_deref(), Some("2001-04-17"));
         assert_eq!(run("abcdef", &[Step::Slice((1, 3)), Step::Upper]).as_deref(), Some("BC"));
     }
 }

@@ -74,6 +74,8 @@ const USERS: &[Column] = &[
     text("UserProgram_CurrentProgramme"),
     time("UserProgram_StartDate"),
     time("UserProgram_PlannedEndDate"),
+    // No public description has this column; the shipped manifest assumes it.
+    time("UserProgram_CompletionDate"),
     int("UserEmployer_EmployerId"),
     text("UserEmployer_Organization"),
     text("UserEmployer_ManagerName"),
@@ -313,6 +315,9 @@ impl View<'_> {
             "UserProgram_CurrentProgramme" => person.programme().into(),
             "UserProgram_StartDate" => Cell::Time(person.start(account.until)),
             "UserProgram_PlannedEndDate" => Cell::Time(person.planned_end(account.until)),
+            "UserProgram_CompletionDate" if matches!(person.standing(), Standing::Completed) => {
+                Cell::Time(person.planned_end(account.until))
+            }
             "UserEmployer_EmployerId" => employer().map(|employer| id(account, Kind::Employer, employer)).into(),
             "UserEmployer_Organization" => employer().map(|employer| account.employer(employer).name()).into(),
             "UserEmployer_ManagerName" | "UserEmployer_MentorName" => boss().map(|boss| boss.full_name()).into(),

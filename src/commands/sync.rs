@@ -1,0 +1,291 @@
+//! `sync`: runs providers of organizations, one by name or all that are due.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use chrono::SecondsFormat;
+use clap::Args;
+use serde::Serialize;
+
+use crate::domain::names::{Name, Slug};
+use crate::error::{Exit, UserError};
+use crate::lookup;
+use crate::output::{Format, Line, Look, Progress, thousands};
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::store::organizations::{self, Status};
+use crate::store::runs::{Tally, Trigger};
+use crate::store::{Keep, Store};
+use crate::sync::due::{self, Due};
+use crate::sync::{self, Engine, Event, Options, Report, RunReport};
+
+/// Sync organizations: one by name, or with --all everything that is due
+///
+/// A named organization is synced now, whatever its schedule says. `--all` is the line for cron: it runs what is due of every
+/// active organization, prints one summary line, and lists what failed with the command to look closer.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  skillsctl sync acme
+  skillsctl sync acme --provider aptem --full
+  skillsctl sync --all --jobs 8
+  skillsctl sync acme --dry-run --json")]
+pub(crate) struct SyncArgs {
+    /// Organizations to sync now
+    #[arg(value_name = "ORG", required_unless_present = "all", conflicts_with = "all")]
+    organizations: Vec<Slug>,
+    /// Sync what is due of every active organization
+    #[arg(long)]
+    all: bool,
+    /// This provider only
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<Name>,
+    /// This stream only
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+    /// With --all: whether due or not
+    #[arg(long, requires = "all")]
+    force: bool,
+    /// Read everything again, not only what changed
+    #[arg(long)]
+    full: bool,
+    /// Organizations to work on at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256), env = "SKILLSCTL_JOBS")]
+    jobs: u16,
+    /// Mark rows as deleted even if more than a fifth of them is gone
+    #[arg(long)]
+    allow_mass_delete: bool,
+}
+
+/// The end of a sync as scripts see it.
+#[derive(Serialize)]
+struct Summary<'a> {
+    kind: &'static str,
+    v: u8,
+    started_at: String,
+    duration_ms: u64,
+    dry_run: bool,
+    ok: usize,
+    partial: usize,
+    failed: usize,
+    deferred: usize,
+    interrupted: usize,
+    already_running: usize,
+    total: Tally,
+    runs: &'a [RunReport],
+}
+
+pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
+    let store = session.store()?;
+    let wanted = wanted(args, session, &store)?;
+    let began = std::time::Instant::now();
+    if wanted.is_empty() {
+        return finish(session, &Report { runs: Vec::new() }, began, args.all);
+    }
+    let vault = session.vault(&store)?;
+    let stop = Stop::watch()?;
+    let drawn = Drawn::new(session.output.progress());
+    let options = Options {
+        trigger: if args.all { Trigger::Schedule } else { Trigger::Manual },
+        provider: args.provider.clone(),
+        stream: args.stream.clone(),
+        full: args.full,
+        keep: session.keep,
+        jobs: usize::from(args.jobs),
+        allow_mass_delete: args.allow_mass_delete,
+        actor: session.actor.clone(),
+    };
+    let watch = |event: &Event<'_>| drawn.show(event);
+    let engine = Engine::new(store, &vault, stop.flag(), options, &watch);
+    let report = sync::sync(&engine, &wanted)?;
+    let exit = finish(session, &report, began, args.all)?;
+    Ok(stop.exit().unwrap_or(exit))
+}
+
+/// Returns what is to run.
+fn wanted(args: &SyncArgs, session: &Session, store: &Store) -> Result<Vec<Due>> {
+    let mut wanted = if args.all {
+        due::due(store.read(), session.now, args.force)?
+    } else {
+        args.organizations.iter().map(|slug| named(slug, args, store)).collect::<Result<_>>()?
+    };
+    if let Some(only) = &args.provider {
+        wanted.iter_mut().for_each(|due| due.providers.retain(|provider| provider == only));
+        wanted.retain(|due| !due.providers.is_empty());
+    }
+    Ok(wanted)
+}
+
+/// Returns all enabled providers of a named organization.
+fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
+    let organization = organizations::by_slug(store.read(), slug.as_str())?;
+    if organization.status == Status::Suspended {
+        return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
+            .hint(format!("skillsctl org resume {slug}"))
+            .into());
+    }
+    let catalog = lookup::catalog(store.read())?;
+    let preset = lookup::pinned_preset(store.read(), &catalog, &organization)?;
+    let integrations = lookup::integrations(store.read(), &organization, &preset)?;
+    if let Some(only) = &args.provider {
+        let integration = lookup::one_integration(store.read(), &organization, only.as_str())?;
+        if !integration.settings.enabled() {
+            return Err(UserError::new(
+                Exit::Conflict,
+                "provider_disabled",
+                format!("{} is disabled for `{slug}`", integration.provider.name),
+            )
+            .hint(format!("skillsctl override set {slug} {only} enabled=true"))
+            .into());
+        }
+    }
+    let providers = integrations.iter().filter(|integration| integration.settings.enabled());
+    let providers: Vec<Name> = providers.map(|integration| integration.provider.slug.clone()).collect();
+    if providers.is_empty() {
+        return Err(UserError::new(
+            Exit::Conflict,
+            "nothing_enabled",
+            format!("all providers of `{slug}` are disabled"),
+        )
+        .hint(format!("skillsctl override set {slug} PROVIDER enabled=true"))
+        .into());
+    }
+    Ok(Due { organization, providers })
+}
+
+/// Prints how it went and returns the exit code.
+fn finish(session: &Session, report: &Report, began: std::time::Instant, all: bool) -> Result<Exit> {
+    let count = |outcome: &str| report.runs.iter().filter(|run| run.outcome == outcome).count();
+    let summary = Summary {
+        kind: "SyncReport",
+        v: 1,
+        started_at: session.now.to_rfc3339_opts(SecondsFormat::Millis, true),
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        dry_run: session.keep == Keep::DryRun,
+        ok: count("ok"),
+        partial: count("partial"),
+        failed: count("failed"),
+        deferred: count("deferred"),
+        interrupted: count("interrupted"),
+        already_running: count("already_running"),
+        total: report.total(),
+        runs: &report.runs,
+    };
+    match session.output.format() {
+        Format::Table | Format::Name | Format::Csv => {
+            for run in report.runs.iter().filter(|run| !all && run.outcome != "already_running") {
+                session.output.note(told(run, &session.output.message_look()));
+            }
+            if all || report.runs.len() > 1 {
+                session.output.note(line(&summary));
+            }
+        }
+        _ => session.output.json_line(&summary)?,
+    }
+    for run in &report.runs {
+        complain(session, run);
+    }
+    session.note_dry_run();
+    Ok(report.exit())
+}
+
+/// Returns the summary line that cron mails.
+fn line(summary: &Summary<'_>) -> String {
+    let mut parts = Vec::new();
+    for (number, word) in [
+        (summary.ok, "ok"),
+        (summary.partial, "partial"),
+        (summary.failed, "failed"),
+        (summary.deferred, "deferred"),
+        (summary.interrupted, "interrupted"),
+        (summary.already_running, "already running"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    let at = &summary.started_at[..19];
+    if parts.is_empty() {
+        return format!("{at}Z nothing due");
+    }
+    let seconds = summary.duration_ms / 1000;
+    format!("{at}Z {} run: {}; {}; {seconds} s", summary.runs.len(), parts.join(", "), counts(&summary.total))
+}
+
+/// Returns the counts that are not zero, in words.
+fn counts(tally: &Tally) -> String {
+    let all = [
+        (tally.inserted, "new"),
+        (tally.updated, "changed"),
+        (tally.adopted, "taken over"),
+        (tally.deleted, "deleted"),
+        (tally.filtered, "filtered"),
+        (tally.quarantined, "quarantined"),
+        (tally.over_cap, "over the limit"),
+        (tally.unchanged, "unchanged"),
+    ];
+    let number = |number: u64| thousands(i64::try_from(number).unwrap_or(i64::MAX));
+    let told: Vec<String> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", number(*count))).collect();
+    if told.is_empty() { "nothing new".to_owned() } else { told.join(", ") }
+}
+
+/// Returns one run as a line for a person.
+fn told(run: &RunReport, look: &Look) -> String {
+    let name = look.bold(&format!("{}/{}", run.organization, run.provider));
+    let state = match run.outcome.as_str() {
+        "ok" => look.ok("ok"),
+        "partial" => look.warn("partial"),
+        other => look.bad(other),
+    };
+    format!("{name}  {state}  {} in {}", counts(&run.tally), look.duration_ms(run.duration_ms))
+}
+
+/// Says on stderr what was not well with a run, and what to do about it; also under `-q`.
+fn complain(session: &Session, run: &RunReport) {
+    let name = format!("{}/{}", run.organization, run.provider);
+    let closer = run.run.as_ref().map_or(String::new(), |id| format!("   skillsctl log show {id}"));
+    if let Some(error) = &run.error {
+        let hint = error.hint.as_deref().map_or(String::new(), |hint| format!("; {hint}"));
+        session.output.warn(format!("{} {name}: {}{hint}{closer}", run.outcome, error.message));
+    } else if run.outcome == "partial" {
+        session.output.warn(format!("partial {name}: {}{closer}", counts(&run.tally)));
+    } else if run.outcome == "already_running" {
+        session.output.note(format!("{name} is already running"));
+    }
+    for warning in run.warnings.iter().filter(|_| run.error.is_none()) {
+        session.output.verbose(1, format!("{name}: {warning}"));
+    }
+}
+
+/// The progress lines of the pairs being worked on.
+struct Drawn {
+    progress: Progress,
+    lines: Mutex<HashMap<String, Line>>,
+}
+
+impl Drawn {
+    fn new(progress: Progress) -> Self {
+        Drawn { progress, lines: Mutex::default() }
+    }
+
+    fn show(&self, event: &Event<'_>) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Started { organization, provider } => {
+                let label = format!("{organization}/{provider}");
+                lines.insert(label.clone(), self.progress.start(&label));
+            }
+            Event::Page { organization, provider, stream, tally } => {
+                if let Some(line) = lines.get(&format!("{organization}/{provider}")) {
+                    line.update(tally.pages, tally.read, stream);
+                }
+            }
+            Event::Finished { organization, provider } => {
+                if let Some(line) = lines.remove(&format!("{organization}/{provider}")) {
+                    line.finish("");
+                }
+            }
+        }
+    }
+}
