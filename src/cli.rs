@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Provider(commands::provider::ProviderArgs),
     Credential(commands::credential::CredentialArgs),
     Status(commands::status::StatusArgs),
+    Log(commands::log::LogArgs),
+    Record(commands::record::RecordArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),

@@ -4,7 +4,9 @@ pub(crate) mod completion;
 pub(crate) mod credential;
 pub(crate) mod help;
 pub(crate) mod init;
+pub(crate) mod log;
 pub(crate) mod provider;
+pub(crate) mod record;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod version;
@@ -21,6 +23,8 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Init(args) => init::run(&args, session),
         Command::Provider(args) => provider::run(args, session),
         Command::Credential(args) => credential::run(args, session),
+        Command::Log(args) => log::run(args, session),
+        Command::Record(args) => record::run(args, session),
         Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),

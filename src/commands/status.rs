@@ -184,7 +184,6 @@ fn last(row: &Row, look: &Look) -> String {
 fn next(row: &Row, look: &Look) -> String {
     match (row.due, row.overview.next) {
         (true, _) => "due now".to_owned(),
-        (false, Some(next)) if look.terminal() => format!("next {}", look.time(next)),
         (false, Some(next)) => format!("next {}", look.time(next)),
         (false, None) => "no next".to_owned(),
     }

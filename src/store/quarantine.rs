@@ -79,6 +79,13 @@ pub(crate) fn counts(connection: &Connection) -> Result<HashMap<(i64, i64), u64>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns how many records that a run put into quarantine are still there.
+pub(crate) fn count_of_run(connection: &Connection, run_id: i64) -> Result<u64> {
+    let sql = "SELECT count(*) FROM quarantine WHERE run_id = ?1";
+    let count: i64 = connection.query_row(sql, [run_id], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// Returns the records a run put into quarantine that are still there.
 pub(crate) fn of_run(connection: &Connection, run_id: i64, limit: u32) -> Result<Vec<Quarantined>> {
     let mut statement = connection.prepare_cached(

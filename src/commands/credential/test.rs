@@ -1,6 +1,5 @@
 //! `credential test`: asks the providers whether the credentials are good, and whose they are.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,8 +16,10 @@ use crate::lookup::{self, Integration};
 use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::secrets::Secret;
 use crate::session::Session;
+use crate::stop::Stop;
 use crate::store::organizations::{self, Organization};
 use crate::store::{Keep, Store, audit};
+use crate::sync;
 use crate::vault::Vault;
 
 /// Test the credentials of an organization by one small call to each provider
@@ -66,8 +67,14 @@ pub(in crate::commands) fn run(args: &TestArgs, session: &Session) -> Result<Exi
         }
     };
     let vault = session.vault(&store)?;
-    let tester =
-        Tester { session, organization: &organization, vault: &vault, store: Mutex::new(store), client: Client::new() };
+    let tester = Tester {
+        session,
+        organization: &organization,
+        vault: &vault,
+        store: Mutex::new(store),
+        client: Client::new(),
+        stop: Stop::watch()?,
+    };
     let tested = integrations.iter().map(|integration| tester.test(integration)).collect::<Result<Vec<_>>>()?;
     print(&tested, session)?;
     verdict(tested)
@@ -80,6 +87,7 @@ struct Tester<'a> {
     /// Shared with whoever stores a rotated secret in the middle of a call.
     store: Mutex<Store>,
     client: Client,
+    stop: Stop,
 }
 
 impl Tester<'_> {
@@ -90,7 +98,10 @@ impl Tester<'_> {
         let result = match self.call(integration) {
             Ok(account) => Ok(account),
             Err(Failure::Internal(error)) => return Err(error),
-            Err(Failure::Stopped) => return Err(UserError::new(Exit::Interrupted, "interrupted", "interrupted").into()),
+            Err(Failure::Stopped) => {
+                let exit = self.stop.exit().unwrap_or(Exit::Interrupted);
+                return Err(UserError::new(exit, "interrupted", "interrupted").into());
+            }
             Err(
                 Failure::Refused(error)
                 | Failure::Skip(error)
@@ -116,30 +127,27 @@ impl Tester<'_> {
     }
 
     fn call(&self, integration: &Integration) -> Result<Vec<(String, String)>, Failure> {
-        let Integration { provider, manifest, settings, .. } = integration;
-        let secrets = {
+        let Integration { provider, manifest, .. } = integration;
+        let connected = {
             let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            match self.vault.open(store.read(), self.organization, provider) {
-                Ok(secrets) => secrets,
-                Err(error) => return Err(failure(error)),
-            }
+            sync::connect(&store, self.vault, self.organization, integration)
         };
+        let (declared, secrets) = connected.map_err(failure)?;
         self.complete(integration, |name| secrets.contains_key(name)).map_err(Failure::Refused)?;
         if manifest.check.is_none() {
             let message = format!("the manifest of {} has no call to test a credential with", provider.name);
             return Err(Failure::Stream(UserError::new(Exit::Usage, "no_check", message)));
         }
-        let stop = AtomicBool::new(false);
         let limits = Limits::default();
         let rotate = |name: &Name, secret: &Secret| self.rotated(integration, name, secret);
         let connector = Connector::new(Parts {
             manifest,
-            settings: settings.declared(),
+            settings: declared,
             secrets,
             rotate: &rotate,
             client: &self.client,
             limits: &limits,
-            stop: &stop,
+            stop: self.stop.flag(),
         });
         connector.check()
     }
