@@ -54,6 +54,7 @@ impl Which {
 struct ListArgs {
     /// Slug of the organization
     org: String,
+    /// What to list
     #[arg(value_enum)]
     which: Which,
     /// How many to list
