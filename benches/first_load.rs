@@ -166,7 +166,8 @@ impl<'f> World<'f> {
     }
 
     fn rows(&self) -> usize {
-        let count: u32 = self.database().query_row("SELECT count(*) FROM employers", [], |row| row.get(0)).expect("counting");
+        let count: u32 =
+            self.database().query_row("SELECT count(*) FROM employers", [], |row| row.get(0)).expect("counting");
         count as usize
     }
 

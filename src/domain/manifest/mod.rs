@@ -7,10 +7,12 @@ mod lint;
 mod load;
 mod needs;
 mod read;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -18,6 +20,7 @@ pub(crate) use explain::{Line, explain};
 pub(crate) use lint::{Finding, lint};
 pub(crate) use load::load;
 pub(crate) use read::{Cursor, Deletes, Detail, Each, Flag, Method, Page, PageKind, Read, Stop, Sweep};
+pub(crate) use schema::schema;
 
 use super::duration::Length;
 use super::entity::Entity;
@@ -26,7 +29,7 @@ use super::path::Path;
 use super::slot::{JsonTemplate, Template};
 
 /// What sort of system a provider is; decides which entity its derived columns belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     Lms,
@@ -51,7 +54,7 @@ impl Kind {
 }
 
 /// A provider's manifest, defaults and mixins resolved.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) provider: Name,
@@ -125,7 +128,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
 }
 
 /// A setting that presets and overrides may give.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettingSpec {
     #[serde(rename = "type", default)]
@@ -147,7 +150,7 @@ pub(crate) struct SettingSpec {
 }
 
 /// The type of a setting's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SettingType {
     #[default]
@@ -164,7 +167,7 @@ pub(crate) enum SettingType {
 }
 
 /// A credential field.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretSpec {
     pub(crate) title: String,
@@ -176,7 +179,7 @@ pub(crate) struct SecretSpec {
 }
 
 /// How the service is spoken to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) base: Template,
@@ -210,7 +213,7 @@ fn default_page_bytes() -> u64 {
 }
 
 /// How requests prove who sends them.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Auth {
     #[default]
@@ -227,14 +230,14 @@ pub(crate) enum Auth {
     Choose(Choose),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Basic {
     pub(crate) user: Template,
     pub(crate) pass: Template,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Choose {
     /// The `enum` setting whose value picks.
@@ -243,7 +246,7 @@ pub(crate) struct Choose {
 }
 
 /// An OAuth 2.0 token request (RFC 6749; JWT bearer: RFC 7523). Its token goes in `Authorization: Bearer`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Oauth {
     pub(crate) grant: Grant,
@@ -270,7 +273,7 @@ fn default_token_ttl() -> Length {
     Length(3_600)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grant {
     ClientCredentials,
@@ -279,7 +282,7 @@ pub(crate) enum Grant {
 }
 
 /// Where the client's id and secret stand in a token request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ClientIn {
     #[default]
@@ -288,7 +291,7 @@ pub(crate) enum ClientIn {
 }
 
 /// The claims of an assertion signed with RS256.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Jwt {
     pub(crate) issuer: Template,
@@ -305,7 +308,7 @@ fn default_jwt_ttl() -> Length {
 }
 
 /// A login call whose answer is a session token.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     pub(crate) post: Template,
@@ -336,7 +339,7 @@ impl<'de> Deserialize<'de> for TokenAt {
 }
 
 /// A budget of requests, shared by all who use the same credential.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limit {
     pub(crate) rate: Rate,
@@ -375,7 +378,7 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 /// What an answer means. Rules of the stream come before those of `http`; the first that matches decides.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorRule {
     /// One status or several; without it any status matches.
@@ -430,7 +433,7 @@ impl<'de> Deserialize<'de> for Statuses {
 }
 
 /// What the engine does about an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     /// Send it again after a while, a few times.
@@ -452,7 +455,7 @@ pub(crate) enum Action {
 }
 
 /// A small call that proves the credential and tells whose it is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Check {
     pub(crate) get: Template,
@@ -465,7 +468,7 @@ pub(crate) struct Check {
 }
 
 /// One remote collection.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stream {
     pub(crate) title: Option<String>,
