@@ -61,7 +61,7 @@ fn overrides_are_edited_as_one_document() {
         r#"cp "$1" opened; sed -i 's/portal_id: .*/portal_id: 2/; s/learner.tutor: !unset/learner.division: d/' "$1""#,
     );
     let changed = world.run("override edit acme").succeeds();
-    drop(changed.prints(&["~ hubspot.portal_id: 1 -> 2", "+ aptem.field_mappings.learner.division", "(the default)"]));
+    changed.prints(&["~ hubspot.portal_id: 1 -> 2", "+ aptem.field_mappings.learner.division", "(the default)"]);
     let opened = std::fs::read_to_string(world.home().join("opened")).unwrap();
     assert!(opened.contains("learner.tutor: !unset\n") && opened.contains("\nhubspot:\n"), "{opened}");
 }

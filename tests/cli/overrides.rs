@@ -62,7 +62,7 @@ fn unset_takes_a_default_away_and_reset_gives_it_back() {
 fn an_override_equal_to_the_default_is_kept_and_said() {
     let world = acme();
     let changed = world.run("override set acme aptem sync_frequency=hourly").succeeds();
-    drop(changed.prints(&["the same as the default"]));
+    changed.prints(&["the same as the default"]);
     assert_eq!(world.json("override show acme")["items"][0]["value"], "hourly");
     world.run("override reset acme aptem --all").succeeds();
     assert_eq!(world.json("override show acme")["items"], json!([]));
@@ -128,7 +128,7 @@ fn a_file_replaces_the_overrides_of_the_providers_it_names() {
         "aptem:\n  field_mappings:\n    learner.division: custom_field_123\n    learner.completion: !unset\n",
     );
     let changed = world.run("override apply acme -f acme.yaml").succeeds();
-    drop(changed.prints(&["~ aptem.sync_frequency: 15m -> hourly", "+ aptem.field_mappings.learner.division"]));
+    changed.prints(&["~ aptem.sync_frequency: 15m -> hourly", "+ aptem.field_mappings.learner.division"]);
     let keys: Vec<String> = world.json("override show acme")["items"]
         .as_array()
         .unwrap()
@@ -157,7 +157,7 @@ fn one_entity_is_read_from_one_stream() {
     let world = world();
     world.organization("acme", "aptem");
     let streams = world.refused("override set acme aptem field_mappings.learner.division=organizations.region", 7);
-    drop(streams.says(&["read from two streams", "config show acme aptem --origin"]));
+    streams.says(&["read from two streams", "config show acme aptem --origin"]);
 }
 
 #[test]

@@ -10,8 +10,7 @@ fn the_shipped_presets_are_listed_with_the_recommended_one_starred() {
     let list = world.run("preset list").succeeds();
     assert_eq!(list.stdout.lines().count(), 6);
     assert_eq!(list.stdout.matches('★').count(), 1);
-    let list = list.prints(&["aptem_hubspot\tAptem + HubSpot ★ recommended\taptem, hubspot\t1\t0\t"]);
-    drop(list);
+    list.prints(&["aptem_hubspot\tAptem + HubSpot ★ recommended\taptem, hubspot\t1\t0\t"]);
     let items = world.json("preset list");
     let recommended: Vec<&str> = items["items"]
         .as_array()

@@ -86,11 +86,13 @@ impl World {
     }
 
     /// Runs a line, written as in a shell without `skillsctl`, with nothing on stdin.
+    #[must_use]
     pub fn run(&self, line: &str) -> Ended {
         self.run_with_input(line, "")
     }
 
     /// Runs a line with this on stdin.
+    #[must_use]
     pub fn run_with_input(&self, line: &str, input: &str) -> Ended {
         let mut command = self.command(line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -152,7 +154,6 @@ impl World {
 }
 
 /// How a command ended.
-#[must_use]
 pub struct Ended {
     line: String,
     pub stdout: String,
