@@ -134,8 +134,7 @@ mod tests {
     /// Returns the words of our own command in a line of a shell: without what comes before it and behind it.
     fn ours(line: &str) -> Option<Vec<String>> {
         let words = shlex::split(line)?;
-        let calls = words.iter().enumerate().filter(|(_, word)| *word == "skillsctl");
-        let (start, _) = calls.last()?;
+        let start = words.iter().rposition(|word| word == "skillsctl")?;
         let own = words[start..]
             .iter()
             .take_while(|word| !matches!(word.as_str(), "|" | "<" | ">" | ">>" | "&&" | "||" | ";"));
