@@ -1,5 +1,6 @@
 //! `status` through the binary.
 
+use rexpect::session::spawn_command;
 use serde_json::Value;
 
 use crate::seed::Ran;
@@ -36,7 +37,22 @@ fn what_is_connected_is_drawn_with_last_and_next_sync() {
         "hubspot",
         &Ran { started: "2026-11-30T06:00:00.000Z", finished: Some("2026-11-30T06:00:00.000Z"), ..Ran::default() },
     );
-    insta::assert_snapshot!(world.run("status acme").succeeds(), @"");
+    insta::assert_snapshot!(world.run("status acme").succeeds(), @r#"
+    acme Training Ltd   acme.aivii.co.uk   preset Aptem + HubSpot (defaults 1)
+
+      Aptem     LMS   connected   last sync 2026-11-30T08:58:00.000Z   next 2026-11-30T09:05:30.000Z   every 15 minutes (custom)   API key ••••••••
+      HubSpot   CRM   connected   last sync 2026-11-30T06:00:00.000Z   next 2026-12-01T04:44:55.000Z   daily (default)             API key ••••••••
+    "#);
+    let mut terminal = spawn_command(world.command("status acme --color never"), Some(10_000)).unwrap();
+    // What comes from the terminal is given as one character a byte.
+    let bytes = terminal.exp_eof().unwrap().chars().map(|byte| u8::try_from(byte).unwrap()).collect();
+    let drawn = String::from_utf8(bytes).unwrap();
+    for part in [
+        "connected ✓   last sync 2 minutes ago   next in 5 minutes",
+        "connected ✓   last sync 3 hours ago     next in 19 hours",
+    ] {
+        assert!(drawn.contains(part), "{drawn}");
+    }
     let aptem = row(&world, "aptem");
     assert_eq!(aptem["last_success_at"], "2026-11-30T08:58:00.000Z");
     assert_eq!((&aptem["frequency"], &aptem["frequency_custom"]), (&"15m".into(), &true.into()));

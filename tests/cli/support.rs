@@ -131,7 +131,6 @@ impl World {
 }
 
 /// How a command ended.
-#[must_use]
 pub struct Ended {
     line: String,
     pub stdout: String,
