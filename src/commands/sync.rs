@@ -130,17 +130,25 @@ fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
     if let Some(only) = &args.provider {
         let integration = lookup::one_integration(store.read(), &organization, only.as_str())?;
         if !integration.settings.enabled() {
-            return Err(UserError::new(Exit::Conflict, "provider_disabled", format!("{} is disabled for `{slug}`", integration.provider.name))
-                .hint(format!("skillsctl override set {slug} {only} enabled=true"))
-                .into());
+            return Err(UserError::new(
+                Exit::Conflict,
+                "provider_disabled",
+                format!("{} is disabled for `{slug}`", integration.provider.name),
+            )
+            .hint(format!("skillsctl override set {slug} {only} enabled=true"))
+            .into());
         }
     }
     let providers = integrations.iter().filter(|integration| integration.settings.enabled());
     let providers: Vec<Name> = providers.map(|integration| integration.provider.slug.clone()).collect();
     if providers.is_empty() {
-        return Err(UserError::new(Exit::Conflict, "nothing_enabled", format!("all providers of `{slug}` are disabled"))
-            .hint(format!("skillsctl override set {slug} PROVIDER enabled=true"))
-            .into());
+        return Err(UserError::new(
+            Exit::Conflict,
+            "nothing_enabled",
+            format!("all providers of `{slug}` are disabled"),
+        )
+        .hint(format!("skillsctl override set {slug} PROVIDER enabled=true"))
+        .into());
     }
     Ok(Due { organization, providers })
 }
@@ -217,7 +225,8 @@ fn counts(tally: &Tally) -> String {
         (tally.unchanged, "unchanged"),
     ];
     let number = |number: u64| thousands(i64::try_from(number).unwrap_or(i64::MAX));
-    let told: Vec<String> = all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", number(*count))).collect();
+    let told: Vec<String> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", number(*count))).collect();
     if told.is_empty() { "nothing new".to_owned() } else { told.join(", ") }
 }
 

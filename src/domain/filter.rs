@@ -129,6 +129,16 @@ impl Operator {
     }
 }
 
+/// Returns the names of the columns that rows of such a provider have by their origin.
+pub(crate) fn derived_columns(kind: Kind) -> Vec<&'static str> {
+    DERIVED.iter().filter(|(_, column)| column.fits(kind)).map(|(name, _)| *name).collect()
+}
+
+/// Returns the operators that stand in a map, and whether each takes no value.
+pub(crate) fn operator_names() -> impl Iterator<Item = (&'static str, bool)> {
+    OPERATORS.iter().map(|(name, operator)| (*name, operator.unary()))
+}
+
 /// What a column's value must satisfy.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Condition {

@@ -1,5 +1,6 @@
 //! The rules: pure types and functions that know no SQL, no HTTP, no clock, no environment and no terminal.
 
+pub(crate) mod difference;
 pub(crate) mod duration;
 pub(crate) mod entity;
 pub(crate) mod expression;
@@ -7,6 +8,7 @@ pub(crate) mod filter;
 pub(crate) mod manifest;
 pub(crate) mod mapping;
 pub(crate) mod names;
+pub(crate) mod organization;
 pub(crate) mod path;
 pub(crate) mod preset;
 pub(crate) mod schedule;

@@ -5,6 +5,7 @@
 
 mod changes;
 mod document;
+mod instant;
 mod look;
 mod progress;
 mod prompt;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub(crate) use changes::{Change, changes};
 pub(crate) use document::guarded;
+pub(crate) use instant::{instant, instant_or_null};
 pub(crate) use look::{Cell, Look, State, thousands};
 pub(crate) use progress::{Line, Progress};
 pub(crate) use prompt::{Answer, Prompter};
@@ -266,6 +268,11 @@ impl Output {
     /// Returns whether questions may be asked: somebody must see them and somebody must answer.
     pub(crate) fn can_ask(&self) -> bool {
         self.screen.stdin && self.screen.stderr && !self.options.no_input
+    }
+
+    /// Returns whether consent to harm was given on the command line, so that nothing is asked.
+    pub(crate) fn agreed(&self) -> bool {
+        self.options.assume_yes
     }
 
     /// Fails with the flag that answers instead, where no question may be asked.

@@ -1,0 +1,171 @@
+//! `override`: what is different for one organization, provider by provider.
+
+mod document;
+mod set;
+mod show;
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use clap::Subcommand;
+pub(super) use set::key;
+
+use super::change::{self, Changed};
+use crate::domain::entity::Entity;
+use crate::domain::settings::{self, Change as Overriding, Effective, Overrides, SettingKey};
+use crate::error::{Exit, UserError};
+use crate::lookup::Integration;
+use crate::output::Change;
+use crate::session::Session;
+use crate::store::organizations::Organization;
+use crate::store::overrides::{self, Changed as Mark};
+use crate::store::{Connection, Store, organizations};
+
+/// Manage what is different for one organization
+#[derive(Debug, Subcommand)]
+pub(crate) enum OverrideCommand {
+    Show(show::ShowArgs),
+    Set(set::SetArgs),
+    Unset(set::UnsetArgs),
+    Reset(set::ResetArgs),
+    Enable(set::EnableArgs),
+    Disable(set::DisableArgs),
+    Edit(document::EditArgs),
+    Apply(document::ApplyArgs),
+}
+
+pub(crate) fn run(command: OverrideCommand, session: &Session) -> Result<Exit> {
+    match command {
+        OverrideCommand::Show(args) => show::show(&args, session),
+        OverrideCommand::Set(args) => set::set(&args, session),
+        OverrideCommand::Unset(args) => set::unset(&args, session),
+        OverrideCommand::Reset(args) => set::reset(&args, session),
+        OverrideCommand::Enable(args) => set::enable(&args, session),
+        OverrideCommand::Disable(args) => set::disable(&args, session),
+        OverrideCommand::Edit(args) => document::edit(&args, session),
+        OverrideCommand::Apply(args) => document::apply(&args, session),
+    }
+}
+
+/// The overrides of one provider as they are to be from now on.
+struct Planned {
+    integration: Integration,
+    overrides: Overrides,
+    /// The revision of the overrides that the plan was made from.
+    read_at: i64,
+    /// The defaults and built-in values below the overrides.
+    inherited: Effective,
+}
+
+impl Planned {
+    /// Returns a plan that begins with what is.
+    fn new(integration: Integration) -> Self {
+        Planned {
+            overrides: integration.overrides.overrides.clone(),
+            read_at: integration.overrides.revision,
+            inherited: inherited(&integration.settings),
+            integration,
+        }
+    }
+
+    /// Returns the value that an override of this setting lies over.
+    fn below(&self, key: &SettingKey) -> Option<&serde_json::Value> {
+        self.inherited.values.get(key).map(|resolved| &resolved.value)
+    }
+
+    /// Returns the settings in force once the plan is carried out.
+    fn after(&self) -> Effective {
+        let below = self.inherited.values.iter().map(|(key, resolved)| (key.clone(), resolved.value.clone())).collect();
+        settings::merge(&settings::Block::new(), &below, 0, &self.overrides)
+    }
+
+    /// Returns what changes, setting by setting, with the default beside it.
+    fn changes(&self) -> Vec<Change> {
+        let (before, after) = (&self.integration.overrides.overrides, &self.overrides);
+        let (name, new) = (&self.integration.provider.slug, self.after());
+        let shown = |effective: &Effective, key: &SettingKey| {
+            effective.values.get(key).map(|resolved| settings::show(key, &resolved.value, name))
+        };
+        let keys: BTreeSet<&SettingKey> = before.keys().chain(after.keys()).collect();
+        let differing = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+        let change = |key: &SettingKey| {
+            let below = self.below(key).map(|value| settings::show(key, value, name));
+            let note = match (after.get(key), below) {
+                (Some(Overriding::Set(_)), Some(below)) if shown(&new, key).as_ref() == Some(&below) => {
+                    Some("the same as the default; it stays if the default changes".to_owned())
+                }
+                (Some(_), Some(below)) => Some(format!("default: {below}")),
+                (None, Some(_)) => Some("the default".to_owned()),
+                (_, None) => None,
+            };
+            Change {
+                path: format!("{name}.{key}"),
+                before: shown(&self.integration.settings, key),
+                after: shown(&new, key),
+                note,
+            }
+        };
+        differing.map(change).collect()
+    }
+}
+
+/// Returns the settings as they are without any override.
+fn inherited(settings: &Effective) -> Effective {
+    let mut below = settings.clone();
+    below.values.retain(|_, resolved| resolved.origin != settings::Origin::Override || resolved.inherited.is_some());
+    for resolved in below.values.values_mut() {
+        if let Some(value) = resolved.inherited.take() {
+            resolved.value = value;
+        }
+    }
+    for (key, value) in std::mem::take(&mut below.unset) {
+        let origin = settings::Origin::BuiltIn;
+        below.values.insert(key, settings::Resolved { value, origin, inherited: None });
+    }
+    below
+}
+
+/// Makes a change of overrides in one transaction: plan, check, store, audit.
+fn carry_out(
+    store: &mut Store,
+    session: &Session,
+    (slug, action): (&str, &str),
+    plan: impl FnOnce(&Connection, &Organization) -> Result<Vec<Planned>>,
+) -> Result<Changed> {
+    store.change(session.keep, |tx| {
+        let organization = organizations::by_slug(tx, slug)?;
+        let mut changed = Changed::unchanged(session, &organization.slug);
+        for planned in plan(tx, &organization)? {
+            let provider = &planned.integration.provider;
+            check_effective(slug, &planned.integration, &planned.after())?;
+            let mark = Mark { by: session.actor.clone(), at: session.now };
+            let pair = (organization.id, provider.id);
+            if !overrides::put(tx, pair, &planned.overrides, planned.read_at, &mark)? {
+                continue;
+            }
+            let text = |overrides: &Overrides| settings::nested_overrides(overrides).to_string();
+            let (before, after) = (text(&planned.integration.overrides.overrides), text(&planned.overrides));
+            let subject = format!("{slug}/{}", provider.slug);
+            change::record(tx, session, (action, &subject), (Some(&before), Some(&after)))?;
+            changed.outcome = "changed";
+            changed.changes.extend(planned.changes());
+        }
+        Ok(changed)
+    })
+}
+
+/// Fails where the settings in force would read one entity from two streams.
+pub(super) fn check_streams(slug: &str, integration: &Integration) -> Result<(), UserError> {
+    check_effective(slug, integration, &integration.settings)
+}
+
+fn check_effective(slug: &str, integration: &Integration, settings: &Effective) -> Result<(), UserError> {
+    for entity in Entity::ALL {
+        settings::feeding_stream(entity, &settings.mappings(entity), &integration.manifest).map_err(|message| {
+            let provider = &integration.provider.slug;
+            UserError::new(Exit::Invalid, "two_streams", format!("{provider}: {message}"))
+                .hint(format!("`skillsctl config show {slug} {provider} --origin` shows where each mapping comes from"))
+        })?;
+    }
+    Ok(())
+}

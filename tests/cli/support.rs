@@ -1,0 +1,194 @@
+//! Runs the binary in a world of its own: an empty environment, a home that is a temporary folder, a clock that stands.
+//!
+//! ```ignore
+//! let world = world();                                   // `init` has run
+//! world.run("org show acme --json").fails(5);
+//! let org = world.json("org show acme");                 // must end well
+//! ```
+
+#![allow(clippy::allow_attributes, dead_code, reason = "each file of tests uses some of it")]
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What the clock shows unless a test moves it.
+pub const NOW: &str = "2026-11-30T09:00:00Z";
+
+/// One machine: its home, its database and its key.
+pub struct World {
+    home: TempDir,
+    now: String,
+    variables: Vec<(String, String)>,
+}
+
+/// Returns a machine on which `init` has run.
+pub fn world() -> World {
+    let world = World::empty();
+    world.run("init").succeeds();
+    world
+}
+
+impl World {
+    /// Returns a machine on which nothing has run yet.
+    pub fn empty() -> World {
+        World { home: tempfile::tempdir().unwrap(), now: NOW.to_owned(), variables: Vec::new() }
+    }
+
+    /// Moves the clock.
+    pub fn at(&mut self, now: &str) {
+        self.now = now.to_owned();
+    }
+
+    /// Sets an environment variable for all that is run from here on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn db(&self) -> PathBuf {
+        self.home().join("skills.db")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.home().join("skillsctl.key")
+    }
+
+    /// Writes a file below the home, where commands run, and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Returns the binary, about to run with nothing in its environment but what this world sets.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skillsctl"));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.home())
+            .env("USER", "admin")
+            .env("SKILLSCTL_DB", self.db())
+            .env("SKILLSCTL_KEY_FILE", self.key())
+            .env("SKILLSCTL_TEST_NOW", &self.now)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.home())
+            .args(shlex::split(line).expect("a line that a shell would take"));
+        command
+    }
+
+    /// Runs a line, written as in a shell without `skillsctl`, with nothing on stdin.
+    pub fn run(&self, line: &str) -> Ended {
+        self.run_with_input(line, "")
+    }
+
+    /// Runs a line with this on stdin.
+    pub fn run_with_input(&self, line: &str, input: &str) -> Ended {
+        let mut command = self.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that does not read what it was given is no failure.
+        child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            let home = self.home().canonicalize().unwrap();
+            let text = String::from_utf8(bytes).expect("what is printed is UTF-8");
+            text.replace(home.to_str().unwrap(), "[HOME]").replace(self.home().to_str().unwrap(), "[HOME]")
+        };
+        Ended {
+            line: line.to_owned(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            exit: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    /// Runs a line that must end well with `--json` and returns the document it prints.
+    pub fn json(&self, line: &str) -> Value {
+        self.run(&format!("{line} --json")).succeeds().json()
+    }
+
+    /// Runs lines that must end well, one after the other.
+    pub fn all(&self, lines: &[&str]) {
+        for line in lines {
+            self.run(line).succeeds();
+        }
+    }
+
+    /// Returns what the database holds, as far as it can be told from outside: to prove that nothing was written.
+    pub fn database(&self) -> Vec<Vec<u8>> {
+        let beside = |suffix: &str| self.home().join(format!("skills.db{suffix}"));
+        ["", "-wal"].iter().map(|suffix| std::fs::read(beside(suffix)).unwrap_or_default()).collect()
+    }
+}
+
+/// How a command ended.
+#[must_use]
+pub struct Ended {
+    line: String,
+    pub stdout: String,
+    pub stderr: String,
+    pub exit: i32,
+}
+
+impl Ended {
+    /// Fails the test unless the command ended well.
+    pub fn succeeds(self) -> Ended {
+        self.fails(0)
+    }
+
+    /// Fails the test unless the command ended with this code.
+    pub fn fails(self, exit: i32) -> Ended {
+        assert_eq!(self.exit, exit, "skillsctl {}\n{self}", self.line);
+        self
+    }
+
+    /// Fails the test unless stderr holds each of these.
+    pub fn says(self, parts: &[&str]) -> Ended {
+        for part in parts {
+            assert!(self.stderr.contains(part), "skillsctl {}: nothing said of `{part}`\n{self}", self.line);
+        }
+        self
+    }
+
+    /// Fails the test unless stdout holds each of these.
+    pub fn prints(self, parts: &[&str]) -> Ended {
+        for part in parts {
+            assert!(self.stdout.contains(part), "skillsctl {}: no `{part}` printed\n{self}", self.line);
+        }
+        self
+    }
+
+    /// Returns the document on stdout.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("skillsctl {}: {error}\n{self}", self.line))
+    }
+
+    /// Returns the error document, the last line of stderr.
+    pub fn error(&self) -> Value {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("skillsctl {}: {error}\n{self}", self.line))
+    }
+}
+
+/// All of it in one text, for an inline snapshot.
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.stdout)?;
+        if !self.stderr.is_empty() {
+            write!(f, "--- stderr\n{}", self.stderr)?;
+        }
+        if self.exit != 0 {
+            write!(f, "[exit {}]", self.exit)?;
+        }
+        Ok(())
+    }
+}
