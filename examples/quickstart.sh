@@ -76,8 +76,8 @@ run "skillsctl sync acme"
 run "skillsctl status acme"
 
 heading "A look at the data"
-run "skillsctl record list acme learner --limit 5"
-run "skillsctl record list acme employer --limit 5"
+run "skillsctl record list acme learners --limit 5"
+run "skillsctl record list acme employers --limit 5"
 run "skillsctl powerbi filters acme"
 
 if [[ -n ${KEEP:-} ]]; then
