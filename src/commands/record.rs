@@ -54,6 +54,7 @@ impl Which {
 struct ListArgs {
     /// Slug of the organization
     org: String,
+    /// What to list
     #[arg(value_enum)]
     which: Which,
     /// How many to list
@@ -72,6 +73,7 @@ struct ListArgs {
 struct ShowArgs {
     /// Slug of the organization
     org: String,
+    /// What it is
     #[arg(value_enum)]
     which: Which,
     /// Its key at the provider
