@@ -96,6 +96,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Powerbi(commands::powerbi::PowerbiCommand),
     Schema(commands::schema::SchemaArgs),
+    Provider(commands::provider::ProviderArgs),
+    Credential(commands::credential::CredentialArgs),
+    Status(commands::status::StatusArgs),
+    Log(commands::log::LogArgs),
+    Record(commands::record::RecordArgs),
+    Completion(commands::completion::CompletionArgs),
+    Version(commands::version::VersionArgs),
+    Help(commands::help::HelpArgs),
     Sync(commands::sync::SyncArgs),
 }
 

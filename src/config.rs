@@ -1,10 +1,10 @@
 //! Where the database and the master key come from: a flag, the environment, or the default place.
 
 mod environment;
-mod key_command;
 mod key_file;
 mod key_source;
 mod process;
+pub(crate) mod secret_command;
 
 use std::path::PathBuf;
 

@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod lookup;
 mod output;
+mod overview;
 mod secrets;
 mod session;
 mod stop;
@@ -36,7 +37,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::report_usage(&error, json),
     };
-    let json = matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
+    let json = json || matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
     let ended = session::Session::new(cli.globals).and_then(|session| commands::run(cli.command, &session));
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),

@@ -1,12 +1,15 @@
 //! Looks up what commands and the sync both start from: the catalog of manifests, presets, and the settings in force.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 
 use crate::domain::manifest::{self, Manifest};
 use crate::domain::names::Name;
 use crate::domain::preset::{self, Catalog, Preset};
 use crate::domain::settings::{self, Block, Effective};
-use crate::store::organizations::Organization;
+use crate::error::{Exit, UserError, nearest};
+use crate::store::organizations::{self, Organization};
 use crate::store::presets::Summary;
 use crate::store::providers::Provider;
 use crate::store::{Connection, overrides, presets, providers};
@@ -86,7 +89,6 @@ pub(crate) fn one_integration(
     organization: &Organization,
     provider: &str,
 ) -> Result<Integration> {
-    use crate::error::{Exit, UserError, nearest};
     let catalog = catalog(connection)?;
     let preset = pinned_preset(connection, &catalog, organization)?;
     let names = || preset.providers.iter().map(|(name, _)| name.as_str());
@@ -110,4 +112,50 @@ pub(crate) fn one_integration(
         .hint(format!("`skillsctl org set-preset {} PRESET` changes the preset", organization.slug))
         .hint_if(meant)
         .into())
+}
+
+/// How much was tried with a manifest.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// Presets whose newest defaults use the provider.
+    pub(crate) presets: usize,
+    /// Organizations whose pinned defaults use it; deleted ones too, as they can come back.
+    pub(crate) organizations: usize,
+}
+
+/// Tries a manifest in the place of the one in force: every document that uses the provider must still be valid.
+pub(crate) fn check_manifest(connection: &Connection, manifest: &Manifest) -> Result<Checked> {
+    let mut catalog = catalog(connection)?;
+    catalog.insert(manifest.provider.clone(), manifest.clone());
+    let mut checked = Checked::default();
+    let breaks = |what: String, error: &dyn std::fmt::Display| {
+        let message = format!("{what} would no longer be valid: {error}");
+        UserError::new(Exit::Conflict, "manifest_in_use", message)
+            .hint("nothing was stored; keep what is in use in the manifest, or change what uses it first")
+    };
+    let summaries = presets::all(connection)?;
+    for summary in summaries.iter().filter(|summary| summary.providers.contains(&manifest.provider)) {
+        preset_at(connection, &catalog, summary, summary.revision)
+            .map_err(|error| breaks(format!("preset `{}`", summary.slug), &error.root_cause()))?;
+        checked.presets += 1;
+    }
+    let mut pinned: BTreeMap<(i64, u32), Preset> = BTreeMap::new();
+    let provider_id = providers::all(connection)?.into_iter().find(|known| known.slug == manifest.provider);
+    for organization in organizations::all(connection, true)? {
+        let Some(provider) = provider_id.as_ref().filter(|_| organization.providers.contains(&manifest.provider))
+        else {
+            continue;
+        };
+        let breaks = |error: &dyn std::fmt::Display| breaks(format!("organization `{}`", organization.slug), error);
+        let place = (organization.preset_id, organization.defaults_revision);
+        if let std::collections::btree_map::Entry::Vacant(entry) = pinned.entry(place) {
+            let preset = pinned_preset(connection, &catalog, &organization);
+            entry.insert(preset.map_err(|error| breaks(&error.root_cause()))?);
+        }
+        let defaults = pinned[&place].block(&manifest.provider).cloned().unwrap_or_default();
+        let stored = overrides::get(connection, organization.id, provider.id)?;
+        settings::check_overrides(&defaults, &stored.overrides, manifest).map_err(|error| breaks(&error))?;
+        checked.organizations += 1;
+    }
+    Ok(checked)
 }

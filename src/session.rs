@@ -1,5 +1,7 @@
 //! What one invocation of the program was given: where things are, who calls, and how to print.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
@@ -13,7 +15,7 @@ use crate::vault::Vault;
 pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) environment: Environment,
-    pub(crate) paths: Paths,
+    db_flag: Option<PathBuf>,
     pub(crate) key_flags: KeyFlags,
     /// Whether changes are kept: not under `--dry-run`.
     pub(crate) keep: Keep,
@@ -40,7 +42,7 @@ impl Session {
         });
         Ok(Session {
             output,
-            paths: Paths::resolve(globals.db, &environment)?,
+            db_flag: globals.db,
             key_flags: KeyFlags { key_file: globals.key_file, key_command: globals.key_command },
             keep: if globals.dry_run { Keep::DryRun } else { Keep::Yes },
             actor: config::actor(&environment),
@@ -49,9 +51,14 @@ impl Session {
         })
     }
 
+    /// Returns where things are. Looked for only when needed: `help` and `version` work where no folder is known.
+    pub(crate) fn paths(&self) -> Result<Paths> {
+        Ok(Paths::resolve(self.db_flag.clone(), &self.environment)?)
+    }
+
     /// Opens the database.
     pub(crate) fn store(&self) -> Result<Store> {
-        store::open(&self.paths.db)
+        store::open(&self.paths()?.db)
     }
 
     /// Reads the master key and proves it against the database.

@@ -46,8 +46,9 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
         .hint("give another place with --db and --key-file to try it out")
         .into());
     }
-    let database_created = store::create(&session.paths.db)?;
-    let mut store = store::open(&session.paths.db)?;
+    let paths = session.paths()?;
+    let database_created = store::create(&paths.db)?;
+    let mut store = store::open(&paths.db)?;
     let registered = credentials::master_key(store.read())?.is_some();
     let (key, source, key_created) = key(session, registered)?;
     let key_id = key.id();
@@ -59,7 +60,7 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     }
     let (providers_loaded, presets_loaded) = store.change(Keep::Yes, |tx| load_built_in(tx, session))?;
     let initialized = Initialized {
-        database: session.paths.db.display().to_string(),
+        database: paths.db.display().to_string(),
         key_source: source,
         key_id: key_id.to_string(),
         database_created,

@@ -1,16 +1,24 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
 mod change;
+pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod credential;
 mod editor;
+pub(crate) mod help;
 pub(crate) mod init;
+pub(crate) mod log;
 pub(crate) mod org;
 pub(crate) mod overrides;
 pub(crate) mod powerbi;
 pub(crate) mod preset;
+pub(crate) mod provider;
+pub(crate) mod record;
 pub(crate) mod schema;
 mod source;
+pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod version;
 
 use anyhow::Result;
 
@@ -28,6 +36,14 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Config(command) => config::run(command, session),
         Command::Powerbi(command) => powerbi::run(command, session),
         Command::Schema(args) => schema::run(&args, session),
+        Command::Provider(args) => provider::run(args, session),
+        Command::Credential(args) => credential::run(args, session),
+        Command::Log(args) => log::run(args, session),
+        Command::Record(args) => record::run(args, session),
+        Command::Status(args) => status::run(&args, session),
+        Command::Completion(args) => completion::run(&args, session),
+        Command::Version(args) => version::run(&args, session),
+        Command::Help(args) => help::run(&args, session),
         Command::Sync(args) => sync::run(&args, session),
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &SchemaArgs, session: &Session) -> Result<Exit> {
 
 /// Returns the manifests of the database, or of what is shipped where there is none yet.
 fn catalog(session: &Session) -> Result<Catalog> {
-    if session.paths.db.exists() {
+    if session.paths().is_ok_and(|paths| paths.db.exists()) {
         return lookup::catalog(session.store()?.read());
     }
     let shipped = builtin::PROVIDERS.iter().map(|(name, text)| {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Environment;
 use super::key_file::{self, Guard};
-use super::{Environment, key_command};
+use super::secret_command::{self, Printed};
 use crate::error::{Exit, UserError};
 use crate::secrets::{MasterKey, Secret};
 
@@ -57,7 +58,10 @@ impl KeySource {
     pub(crate) fn resolve(flags: &KeyFlags, environment: &Environment) -> Result<Self, UserError> {
         let file = |path: PathBuf, origin| Ok(KeySource::File { path, origin });
         let command = |line: &str, name| {
-            Ok(KeySource::Command { words: key_command::split(line)?, origin: KeyOrigin::Named(name) })
+            Ok(KeySource::Command {
+                words: secret_command::split(Printed::MasterKey, line)?,
+                origin: KeyOrigin::Named(name),
+            })
         };
         if let Some(path) = &flags.key_file {
             return file(path.clone(), KeyOrigin::Named("--key-file"));
@@ -96,7 +100,7 @@ impl KeySource {
                 self.parse(&key_file::read_key_file(path, guard)?)
             }
             KeySource::Command { words, .. } => {
-                self.parse(&key_command::run(words, environment, key_command::TIME_LIMIT)?)
+                self.parse(&secret_command::run(Printed::MasterKey, words, environment, secret_command::TIME_LIMIT)?)
             }
             KeySource::Variable(text) => self.parse(text),
         }

@@ -96,6 +96,25 @@ impl<'de> Deserialize<'de> for Frequency {
     }
 }
 
+impl Frequency {
+    /// Returns the frequency as a sentence says it: `hourly`, `every 15 minutes`, `at 30 6 * * *`.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Frequency::Every(Length(seconds)) => {
+                let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+                let (size, unit) = units.into_iter().find(|(size, _)| seconds % size == 0).unwrap_or((1, "second"));
+                match seconds / size {
+                    1 => format!("every {unit}"),
+                    count => format!("every {count} {unit}s"),
+                }
+            }
+            Frequency::Cron(cron) => format!("at {}", cron.as_str()),
+            Frequency::Manual => "by hand".to_owned(),
+            word => word.to_string(),
+        }
+    }
+}
+
 /// What is known of the runs so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LastRuns {
@@ -181,6 +200,24 @@ mod tests {
         for bad in ["", "10s", "40d", "* * * *", "61 * * * *", "* * * * * *", "every day"] {
             assert!(bad.parse::<Frequency>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn frequencies_are_said_in_words() {
+        let words = |text: &str| text.parse::<Frequency>().unwrap().words();
+        assert_eq!(
+            ["15m", "2h", "1h", "1d", "90s", "daily", "manual", "30 6 * * *"].map(words),
+            [
+                "every 15 minutes",
+                "every 2 hours",
+                "every hour",
+                "every day",
+                "every 90 seconds",
+                "daily",
+                "by hand",
+                "at 30 6 * * *"
+            ]
+        );
     }
 
     #[test]

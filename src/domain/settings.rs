@@ -275,6 +275,18 @@ pub(crate) fn read_overrides(entries: &Map<String, Value>, manifest: &Manifest) 
         .collect()
 }
 
+/// Returns what is wrong with stored overrides under another manifest of their provider, alone and over its defaults.
+pub(crate) fn check_overrides(defaults: &Block, overrides: &Overrides, manifest: &Manifest) -> Result<(), String> {
+    let document = nested_overrides(overrides);
+    let entries = document.as_object().cloned().unwrap_or_default();
+    read_overrides(&entries, manifest).map_err(|problem| problem.message)?;
+    let effective = merge(&Block::new(), defaults, 0, overrides);
+    for entity in Entity::ALL {
+        feeding_stream(entity, &effective.mappings(entity), manifest)?;
+    }
+    Ok(())
+}
+
 /// Returns every leaf of a nested block with its path and key.
 fn leaves(entries: &Map<String, Value>, manifest: &Manifest) -> Result<Vec<(Vec<String>, SettingKey, Value)>, Problem> {
     let mut leaves = Vec::new();

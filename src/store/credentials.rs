@@ -1,5 +1,7 @@
 //! `master_keys`, `data_keys` and `organization_credentials`: sealed values and what opens them, never a value in clear.
 
+use std::collections::{BTreeSet, HashMap};
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
@@ -48,6 +50,19 @@ pub(crate) fn all(connection: &Connection, organization_id: i64) -> Result<Vec<C
     let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY p.id, c.field"))?;
     let rows = statement.query_map(named_params! { ":organization": organization_id }, from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns which fields are set, for all organizations, by organization and provider.
+pub(crate) fn fields_set(connection: &Connection) -> Result<HashMap<(i64, i64), BTreeSet<Name>>> {
+    let mut statement = connection
+        .prepare("SELECT organization_id, provider_id, field FROM organization_credentials WHERE stage = 'current'")?;
+    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), text::parsed(row, "field")?)))?;
+    let mut set: HashMap<(i64, i64), BTreeSet<Name>> = HashMap::new();
+    for row in rows {
+        let (pair, field) = row?;
+        set.entry(pair).or_default().insert(field);
+    }
+    Ok(set)
 }
 
 /// Returns the current credential of one field, if it is set.

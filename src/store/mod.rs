@@ -22,7 +22,7 @@ pub(crate) use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
-pub(crate) use open::{create, open};
+pub(crate) use open::{create, newest_schema, open};
 pub(crate) use text::{hash, stamp};
 
 /// An open database with its schema up to date.
@@ -80,6 +80,11 @@ impl Store {
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(())
     }
+}
+
+/// Returns the version of SQLite in this program.
+pub(crate) fn sqlite_version() -> &'static str {
+    rusqlite::version()
 }
 
 /// Returns a value of `meta`.

@@ -106,7 +106,7 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
 /// Brings the schema up to date, each migration in a transaction of its own.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let runner = embedded::migrations::runner();
-    let newest = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0);
+    let newest = newest_schema();
     let present = schema_version(connection)?;
     if present == newest {
         return Ok(());
@@ -134,6 +134,12 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         set_meta(connection, "database_id", &id.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
     }
     Ok(())
+}
+
+/// Returns the number of the newest migration there is.
+pub(crate) fn newest_schema() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
 /// Returns the number of the newest migration applied, 0 for an empty file.

@@ -1,5 +1,7 @@
 //! `quarantine`: records that could not be stored, with the reasons.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params};
@@ -62,6 +64,25 @@ pub(crate) fn count(connection: &Connection, organization_id: i64, provider_id: 
     let mut statement =
         connection.prepare_cached("SELECT count(*) FROM quarantine WHERE organization_id = ?1 AND provider_id = ?2")?;
     let count: i64 = statement.query_row((organization_id, provider_id), |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Returns how many records of each pair are in quarantine, by organization and provider; pairs with none are left out.
+pub(crate) fn counts(connection: &Connection) -> Result<HashMap<(i64, i64), u64>> {
+    let mut statement = connection.prepare(
+        "SELECT organization_id, provider_id, count(*) FROM quarantine GROUP BY organization_id, provider_id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let count: i64 = row.get(2)?;
+        Ok(((row.get(0)?, row.get(1)?), u64::try_from(count).unwrap_or(0)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns how many records that a run put into quarantine are still there.
+pub(crate) fn count_of_run(connection: &Connection, run_id: i64) -> Result<u64> {
+    let sql = "SELECT count(*) FROM quarantine WHERE run_id = ?1";
+    let count: i64 = connection.query_row(sql, [run_id], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }
 

@@ -60,6 +60,15 @@ pub(crate) enum Trigger {
     Schedule,
 }
 
+impl Trigger {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Manual => "manual",
+            Trigger::Schedule => "schedule",
+        }
+    }
+}
+
 /// What a run did, counted over all its attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
@@ -164,7 +173,7 @@ pub(crate) fn start(
          VALUES (:organization, :provider, :trigger, :now, 'running', '{}', '[]') RETURNING id",
         named_params! {
             ":organization": organization_id, ":provider": provider_id, ":now": stamp(now),
-            ":trigger": if trigger == Trigger::Schedule { "schedule" } else { "manual" },
+            ":trigger": trigger.as_str(),
         },
         |row| row.get(0),
     )?)
@@ -238,7 +247,7 @@ pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64
 /// Returns the newest run of a pair.
 pub(crate) fn latest(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
     let sql = format!("{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 ORDER BY r.id DESC LIMIT 1");
-    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+    Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
 
 /// Returns the newest run of a pair that did something useful.
@@ -246,7 +255,7 @@ pub(crate) fn latest_success(connection: &Connection, organization_id: i64, prov
     let sql = format!(
         "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.outcome IN ('ok', 'partial') ORDER BY r.id DESC LIMIT 1"
     );
-    Ok(connection.query_row(&sql, (organization_id, provider_id), from_row).optional()?)
+    Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
 
 /// Which runs to list.
@@ -272,6 +281,26 @@ pub(crate) fn list(connection: &Connection, wanted: &Wanted) -> Result<Vec<Run>>
     let rows = statement.query_map(parameters, from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// Returns how many runs that started before a moment may be deleted: all but each pair's newest one and its newest
+/// that ended well, those under way, and those with records still in quarantine.
+pub(crate) fn prunable(connection: &Connection, before: DateTime<Utc>) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM integration_sync_logs WHERE {PRUNABLE}");
+    let count: i64 = connection.query_row(&sql, named_params! { ":before": stamp(before) }, |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Deletes the runs that [`prunable`] counts. Returns how many.
+pub(crate) fn prune(tx: &Connection, before: DateTime<Utc>) -> Result<u64> {
+    let sql = format!("DELETE FROM integration_sync_logs WHERE {PRUNABLE}");
+    Ok(u64::try_from(tx.execute(&sql, named_params! { ":before": stamp(before) })?).unwrap_or(0))
+}
+
+const PRUNABLE: &str = "started_at < :before AND outcome <> 'running'
+     AND id NOT IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)
+     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE outcome IN ('ok', 'partial')
+                     GROUP BY organization_id, provider_id)
+     AND id NOT IN (SELECT run_id FROM quarantine)";
 
 /// Returns one run.
 pub(crate) fn by_id(connection: &Connection, id: i64) -> Result<Run> {

@@ -7,6 +7,7 @@ use clap::Args;
 use super::super::change::{self, Changed};
 use super::show::base_domain;
 use super::wizard;
+use crate::domain::manifest::secrets_missing;
 use crate::domain::names::{Name, Slug};
 use crate::domain::organization::{self, TIME_ZONE};
 use crate::error::{Exit, UserError};
@@ -160,7 +161,7 @@ pub(super) fn next_steps(slug: &str, integrations: &[Integration], present: &[Cr
             next.push(format!("skillsctl override set {slug} {provider} {name}={value}"));
         }
         let set = |field: &Name| present.iter().any(|known| known.provider == *provider && known.field == *field);
-        for (field, _) in manifest.secrets_needed(&integration.settings).into_iter().filter(|(field, _)| !set(field)) {
+        for field in secrets_missing(manifest, &integration.settings, set) {
             next.push(format!("skillsctl credential set {slug} {provider} {field}"));
         }
     }

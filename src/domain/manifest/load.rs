@@ -17,6 +17,25 @@ pub(crate) fn load(name: &str, text: &str) -> Result<Manifest, UserError> {
     }
 }
 
+/// Returns everything that is wrong with a manifest, each with file, line and column; nothing, for one that [`load`] takes.
+///
+/// What is no YAML, or not of the right types, hides all that comes after it.
+pub(crate) fn check(name: &str, text: &str) -> Vec<UserError> {
+    let read = || {
+        let resolved = resolve(&yaml::parse(name, text)?)?;
+        let manifest: Manifest = resolved.read()?;
+        Ok((resolved, manifest))
+    };
+    let (resolved, manifest) = match read() {
+        Ok(read) => read,
+        Err(error) => return vec![error],
+    };
+    let findings = lint(&manifest).into_iter();
+    findings
+        .map(|finding| resolved.error_at(&finding.path_refs(), Part::Value, "manifest_invalid", &finding.message))
+        .collect()
+}
+
 /// Returns the document with each stream complete, and without what was only there to be shared.
 fn resolve(root: &Node) -> Result<Node, UserError> {
     let Some(streams) = root.get("streams") else { return Ok(root.clone()) };

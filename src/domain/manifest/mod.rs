@@ -18,7 +18,8 @@ use serde_json::Value;
 
 pub(crate) use explain::{Line, explain};
 pub(crate) use lint::{Finding, lint};
-pub(crate) use load::load;
+pub(crate) use load::{check, load};
+pub(crate) use needs::{Need, secrets_missing, secrets_needed};
 pub(crate) use read::{Cursor, Deletes, Detail, Each, Flag, Method, Page, PageKind, Read, Stop, Sweep};
 pub(crate) use schema::schema;
 
@@ -77,6 +78,15 @@ impl Manifest {
     /// Returns a stream by name.
     pub(crate) fn stream(&self, name: &str) -> Option<&Stream> {
         self.streams.get(name)
+    }
+
+    /// Returns everything that is not publicly documented, what is so of one stream under its name.
+    pub(crate) fn unverified(&self) -> Vec<String> {
+        let streams = self
+            .streams
+            .iter()
+            .filter_map(|(name, stream)| stream.unverified.as_ref().map(|what| format!("stream {name}: {what}")));
+        self.unverified.iter().cloned().chain(streams).collect()
     }
 
     /// Returns the stream that feeds an entity unless a mapping names another: the first that says so.
@@ -166,6 +176,22 @@ pub(crate) enum SettingType {
     List,
 }
 
+impl SettingType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            SettingType::Text => "text",
+            SettingType::Int => "int",
+            SettingType::Decimal => "decimal",
+            SettingType::Bool => "bool",
+            SettingType::Date => "date",
+            SettingType::Hostname => "hostname",
+            SettingType::Url => "url",
+            SettingType::Enum => "enum",
+            SettingType::List => "list",
+        }
+    }
+}
+
 /// A credential field.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +202,14 @@ pub(crate) struct SecretSpec {
     pub(crate) help: Option<String>,
     #[serde(default)]
     pub(crate) optional: bool,
+}
+
+impl SecretSpec {
+    /// Returns whether a value has the form that the field's values have.
+    pub(crate) fn fits(&self, value: &str) -> bool {
+        let pattern = self.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")));
+        pattern.is_none_or(|pattern| pattern.is_ok_and(|pattern| pattern.is_match(value)))
+    }
 }
 
 /// How the service is spoken to.
@@ -228,6 +262,30 @@ pub(crate) enum Auth {
     All(Vec<Auth>),
     /// The one that a setting names.
     Choose(Choose),
+}
+
+impl Auth {
+    /// Returns the way of authentication in words.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Auth::None => "none".to_owned(),
+            Auth::Bearer(_) => "bearer token".to_owned(),
+            Auth::Basic(_) => "user and password".to_owned(),
+            Auth::Header(pairs) => {
+                let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+                format!("header {}", names.join(", "))
+            }
+            Auth::Query(_) => "query parameter".to_owned(),
+            Auth::Oauth(oauth) => match oauth.grant {
+                Grant::ClientCredentials => "OAuth client credentials".to_owned(),
+                Grant::RefreshToken => "OAuth refresh token".to_owned(),
+                Grant::JwtBearer => "OAuth JWT bearer".to_owned(),
+            },
+            Auth::Login(_) => "login".to_owned(),
+            Auth::All(all) => all.iter().map(Auth::words).collect::<Vec<_>>().join(" + "),
+            Auth::Choose(choose) => choose.of.iter().map(|(_, auth)| auth.words()).collect::<Vec<_>>().join(" or "),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

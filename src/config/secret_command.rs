@@ -1,4 +1,4 @@
-//! A command that prints the master key, like `pass show skillsctl` or `vault kv get -field=key secret/skillsctl`.
+//! A command that prints a secret, like `pass show skillsctl` or `vault kv get -field=key secret/skillsctl`.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -16,24 +16,66 @@ use crate::error::{Exit, UserError};
 use crate::secrets::Secret;
 
 /// How long a command may take.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(10);
 const TOO_SLOW: &str = "did not end in time and was stopped";
+/// A credential may be a private key in PEM, or a long token; more than this is something else.
+const LONGEST_CREDENTIAL: usize = 64 << 10;
+
+/// What the command is to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Printed {
+    MasterKey,
+    Credential,
+}
+
+impl Printed {
+    fn longest(self) -> usize {
+        match self {
+            Printed::MasterKey => LONGEST,
+            Printed::Credential => LONGEST_CREDENTIAL,
+        }
+    }
+
+    fn invalid(self, why: &str) -> UserError {
+        let (command, example) = match self {
+            Printed::MasterKey => ("key command", "--key-command 'pass show skillsctl'"),
+            Printed::Credential => ("command", "--from-command 'pass show aptem'"),
+        };
+        UserError::new(Exit::Usage, "key_command_invalid", format!("the {command} {why}"))
+            .hint(format!("give it like a shell command: {example}"))
+    }
+
+    fn failed(self, program: &str, why: &str) -> UserError {
+        let (exit, code, command, flag) = match self {
+            Printed::MasterKey => (Exit::Key, "key_command_failed", "key command", "--key-command"),
+            Printed::Credential => (Exit::Invalid, "secret_command_failed", "command", "--from-command"),
+        };
+        UserError::new(exit, code, format!("the {command} `{program}` {why}")).hint(format!(
+            "it runs without a shell and sees only PATH, HOME and LANG of the environment; others go before it: \
+             {flag} 'env NAME=value program'"
+        ))
+    }
+}
+
 /// All that the command sees of our environment, in which there may be secrets.
 const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 
 /// Returns the words of a command line, with the quoting of a shell and nothing else of it.
-pub(super) fn split(command: &str) -> Result<Vec<String>, UserError> {
-    shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| {
-        UserError::new(Exit::Usage, "key_command_invalid", "the key command is empty or has an open quote")
-            .hint("give it like a shell command: --key-command 'pass show skillsctl'")
-    })
+pub(crate) fn split(printed: Printed, command: &str) -> Result<Vec<String>, UserError> {
+    shlex::split(command)
+        .filter(|words| !words.is_empty())
+        .ok_or_else(|| printed.invalid("is empty or has an open quote"))
 }
 
 /// Runs the command without a shell and returns what it prints, within the time.
-pub(super) fn run(words: &[String], environment: &Environment, time_limit: Duration) -> Result<Secret, UserError> {
-    let [program, arguments @ ..] = words else {
-        return Err(UserError::new(Exit::Usage, "key_command_invalid", "the key command is empty"));
-    };
+pub(crate) fn run(
+    printed: Printed,
+    words: &[String],
+    environment: &Environment,
+    time_limit: Duration,
+) -> Result<Secret, UserError> {
+    let [program, arguments @ ..] = words else { return Err(printed.invalid("is empty")) };
+    let failed = |program: &str, why: &str| printed.failed(program, why);
     let deadline = Instant::now() + time_limit;
     let mut child = Command::new(program)
         .args(arguments)
@@ -46,8 +88,8 @@ pub(super) fn run(words: &[String], environment: &Environment, time_limit: Durat
         .process_group(0)
         .spawn()
         .map_err(|error| failed(program, &format!("cannot be started: {error}")))?;
-    let output = read_in_background(child.stdout.take());
-    let complaint = read_in_background(child.stderr.take());
+    let output = read_in_background(child.stdout.take(), printed.longest());
+    let complaint = read_in_background(child.stderr.take(), LONGEST);
     let stopped = |mut child: Child, why: &str| {
         end(&mut child);
         failed(program, why)
@@ -55,8 +97,8 @@ pub(super) fn run(words: &[String], environment: &Environment, time_limit: Durat
 
     let left = deadline.saturating_duration_since(Instant::now());
     let mut output = match output.recv_timeout(left) {
-        Ok(Ok(output)) if output.len() <= LONGEST => output,
-        Ok(Ok(_)) => return Err(stopped(child, "printed more than any key has")),
+        Ok(Ok(output)) if output.len() <= printed.longest() => output,
+        Ok(Ok(_)) => return Err(stopped(child, "printed more than any secret has")),
         Ok(Err(error)) => return Err(stopped(child, &format!("cannot be read: {error}"))),
         Err(_) => return Err(stopped(child, TOO_SLOW)),
     };
@@ -70,13 +112,16 @@ pub(super) fn run(words: &[String], environment: &Environment, time_limit: Durat
     Secret::try_from(std::mem::take(&mut *output)).map_err(|_| failed(program, "printed what is not text"))
 }
 
-/// Sends the first [`LONGEST`] bytes and one more, then reads on without keeping any, so that the writer is not held up.
-fn read_in_background(pipe: Option<impl Read + Send + 'static>) -> Receiver<io::Result<Zeroizing<Vec<u8>>>> {
+/// Sends the first `longest` bytes and one more, then reads on without keeping any, so that the writer is not held up.
+fn read_in_background(
+    pipe: Option<impl Read + Send + 'static>,
+    longest: usize,
+) -> Receiver<io::Result<Zeroizing<Vec<u8>>>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let Some(mut pipe) = pipe else { return };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-        let result = pipe.by_ref().take(LONGEST as u64 + 1).read_to_end(&mut bytes);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(longest + 1));
+        let result = pipe.by_ref().take(longest as u64 + 1).read_to_end(&mut bytes);
         // Nobody listens any more once the time is over, and then nothing is left to do.
         if sender.send(result.map(|_| bytes)).is_ok() {
             io::copy(&mut pipe, &mut io::sink()).ok();
@@ -101,13 +146,6 @@ fn end(child: &mut Child) {
     // Where all have ended already there is nobody left to tell, which is as good.
     kill_process_group(Pid::from_child(child), Signal::KILL).ok();
     child.wait().ok();
-}
-
-fn failed(program: &str, why: &str) -> UserError {
-    UserError::new(Exit::Key, "key_command_failed", format!("the key command `{program}` {why}")).hint(
-        "it runs without a shell and sees only PATH, HOME and LANG of the environment; others go before it: \
-         --key-command 'env NAME=value program'",
-    )
 }
 
 /// Returns the first line that says something, safe for a terminal and not too long.
@@ -139,15 +177,15 @@ mod tests {
             ("SKILLSCTL_KEY", "sentinel"),
             ("VAULT_TOKEN", "sentinel"),
         ]);
-        run(&["sh", "-c", script].map(str::to_owned), &environment, Duration::from_secs(5))
+        run(Printed::MasterKey, &["sh", "-c", script].map(str::to_owned), &environment, Duration::from_secs(5))
     }
 
     #[test]
     fn a_command_is_split_like_a_shell_would_and_run_without_one() {
-        assert_eq!(split("pass show 'my key'").unwrap(), ["pass", "show", "my key"]);
-        assert_eq!(split("echo $HOME | cat").unwrap(), ["echo", "$HOME", "|", "cat"]);
+        assert_eq!(split(Printed::MasterKey, "pass show 'my key'").unwrap(), ["pass", "show", "my key"]);
+        assert_eq!(split(Printed::MasterKey, "echo $HOME | cat").unwrap(), ["echo", "$HOME", "|", "cat"]);
         for command in ["", "  ", "pass 'open"] {
-            let error = split(command).unwrap_err();
+            let error = split(Printed::MasterKey, command).unwrap_err();
             assert_eq!((error.exit, error.code), (Exit::Usage, "key_command_invalid"));
         }
     }
@@ -160,6 +198,7 @@ mod tests {
     #[test]
     fn the_command_sees_only_path_home_and_language() {
         let seen = run(
+            Printed::MasterKey,
             &["env".to_owned()],
             &Environment::of_map(&[
                 ("PATH", "/usr/bin:/bin"),
@@ -181,7 +220,8 @@ mod tests {
             sh(r"echo out-sentinel; printf '\n\033[2Jno such \342\200\256entry\nsecond\n' >&2; exit 3").unwrap_err();
         assert_eq!((error.exit, error.code), (Exit::Key, "key_command_failed"));
         assert_eq!(error.message, r"the key command `sh` failed (exit status: 3): \u{1b}[2Jno such \u{202e}entry");
-        let error = run(&["/nowhere/pass".to_owned()], &Environment::of_map(&[]), TIME_LIMIT).unwrap_err();
+        let error =
+            run(Printed::MasterKey, &["/nowhere/pass".to_owned()], &Environment::of_map(&[]), TIME_LIMIT).unwrap_err();
         assert!(error.message.starts_with("the key command `/nowhere/pass` cannot be started: No such file"));
     }
 
@@ -195,7 +235,7 @@ mod tests {
             let words = ["sh", "-c", &script].map(str::to_owned);
             let start = Instant::now();
             let path = Environment::of_map(&[("PATH", "/usr/bin:/bin")]);
-            let error = run(&words, &path, Duration::from_millis(300)).unwrap_err();
+            let error = run(Printed::MasterKey, &words, &path, Duration::from_millis(300)).unwrap_err();
             assert!(error.message.ends_with(TOO_SLOW));
             assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
         }
@@ -207,7 +247,7 @@ mod tests {
     fn a_command_that_closes_its_output_and_stays_is_stopped_too() {
         let words = ["sh", "-c", "exec >&- 2>&-; sleep 60"].map(str::to_owned);
         let path = Environment::of_map(&[("PATH", "/usr/bin:/bin")]);
-        let error = run(&words, &path, Duration::from_millis(200)).unwrap_err();
+        let error = run(Printed::MasterKey, &words, &path, Duration::from_millis(200)).unwrap_err();
         assert!(error.message.ends_with(TOO_SLOW));
     }
 
@@ -215,8 +255,23 @@ mod tests {
     fn too_much_output_and_binary_output_are_refused() {
         assert_eq!(sh("head -c 4096 /dev/zero | tr '\\0' x").unwrap().expose().len(), 4096);
         let error = sh("yes sentinel").unwrap_err();
-        assert!(error.message.ends_with("printed more than any key has") && !format!("{error:?}").contains("sentinel"));
+        assert!(
+            error.message.ends_with("printed more than any secret has") && !format!("{error:?}").contains("sentinel")
+        );
         assert!(sh(r"printf '\377'").unwrap_err().message.ends_with("printed what is not text"));
+    }
+
+    #[test]
+    fn a_credential_may_be_longer_and_its_command_is_not_called_a_key_command() {
+        let environment = Environment::of_map(&[("PATH", "/usr/bin:/bin")]);
+        let printed = |script: &str| {
+            run(Printed::Credential, &["sh", "-c", script].map(str::to_owned), &environment, Duration::from_secs(5))
+        };
+        assert_eq!(printed("head -c 65536 /dev/zero | tr '\\0' x").unwrap().expose().len(), 65_536);
+        let error = printed("exit 3").unwrap_err();
+        assert_eq!((error.exit, error.code), (Exit::Invalid, "secret_command_failed"));
+        assert_eq!(error.message, "the command `sh` failed (exit status: 3)");
+        assert!(error.hint.unwrap().contains("--from-command"));
     }
 
     #[test]

@@ -1,0 +1,250 @@
+//! `credential test`: asks the providers whether the credentials are good, and whose they are.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use crate::connector::{Connector, Failure, Limits, Parts};
+use crate::domain::manifest::secrets_missing;
+use crate::domain::names::Name;
+use crate::error::{Exit, UserError};
+use crate::http::Client;
+use crate::lookup::{self, Integration};
+use crate::output::{ALWAYS, Cell, Column, List, State};
+use crate::secrets::Secret;
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::store::organizations::{self, Organization};
+use crate::store::{Keep, Store, audit};
+use crate::sync;
+use crate::vault::Vault;
+
+/// Test the credentials of an organization by one small call to each provider
+///
+/// Nothing is synced. A credential of another account than the settings name is refused.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  skillsctl credential test acme\n  skillsctl credential test acme hubspot --json")]
+pub(in crate::commands) struct TestArgs {
+    /// Slug of the organization
+    org: String,
+    /// Slug of one provider; all of the preset's without it
+    provider: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tested {
+    organization: String,
+    provider: String,
+    /// Whether the provider took the credentials.
+    ok: bool,
+    /// What the account answered that was expected of it.
+    account: Vec<Answer>,
+    took_ms: u64,
+    code: Option<&'static str>,
+    message: Option<String>,
+    hint: Option<String>,
+    #[serde(skip)]
+    error: Option<UserError>,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    path: String,
+    value: String,
+}
+
+pub(in crate::commands) fn run(args: &TestArgs, session: &Session) -> Result<Exit> {
+    let store = session.store()?;
+    let organization = organizations::by_slug(store.read(), &args.org)?;
+    let integrations = match &args.provider {
+        Some(provider) => vec![lookup::one_integration(store.read(), &organization, provider)?],
+        None => {
+            let preset = lookup::pinned_preset(store.read(), &lookup::catalog(store.read())?, &organization)?;
+            lookup::integrations(store.read(), &organization, &preset)?
+        }
+    };
+    let vault = session.vault(&store)?;
+    let tester = Tester {
+        session,
+        organization: &organization,
+        vault: &vault,
+        store: Mutex::new(store),
+        client: Client::new(),
+        stop: Stop::watch()?,
+    };
+    let tested = integrations.iter().map(|integration| tester.test(integration)).collect::<Result<Vec<_>>>()?;
+    print(&tested, session)?;
+    verdict(tested)
+}
+
+struct Tester<'a> {
+    session: &'a Session,
+    organization: &'a Organization,
+    vault: &'a Vault,
+    /// Shared with whoever stores a rotated secret in the middle of a call.
+    store: Mutex<Store>,
+    client: Client,
+    stop: Stop,
+}
+
+impl Tester<'_> {
+    fn test(&self, integration: &Integration) -> Result<Tested> {
+        let line = self.session.output.progress().start(integration.provider.slug.as_str());
+        line.update(0, 0, "calling");
+        let began = Instant::now();
+        let result = match self.call(integration) {
+            Ok(account) => Ok(account),
+            Err(Failure::Internal(error)) => return Err(error),
+            Err(Failure::Stopped) => {
+                let exit = self.stop.exit().unwrap_or(Exit::Interrupted);
+                return Err(UserError::new(exit, "interrupted", "interrupted").into());
+            }
+            Err(
+                Failure::Refused(error)
+                | Failure::Skip(error)
+                | Failure::Restart(error)
+                | Failure::Defer(error)
+                | Failure::Stream(error),
+            ) => Err(error),
+        };
+        line.finish("");
+        let error = result.as_ref().err().cloned();
+        let account = result.unwrap_or_default().into_iter().map(|(path, value)| Answer { path, value });
+        Ok(Tested {
+            organization: self.organization.slug.to_string(),
+            provider: integration.provider.slug.to_string(),
+            ok: error.is_none(),
+            account: account.collect(),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            code: error.as_ref().map(|error| error.code),
+            message: error.as_ref().map(|error| error.message.clone()),
+            hint: error.as_ref().and_then(|error| error.hint.clone()),
+            error,
+        })
+    }
+
+    fn call(&self, integration: &Integration) -> Result<Vec<(String, String)>, Failure> {
+        let Integration { provider, manifest, .. } = integration;
+        let connected = {
+            let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            sync::connect(&store, self.vault, self.organization, integration)
+        };
+        let (declared, secrets) = connected.map_err(failure)?;
+        self.complete(integration, |name| secrets.contains_key(name)).map_err(Failure::Refused)?;
+        if manifest.check.is_none() {
+            let message = format!("the manifest of {} has no call to test a credential with", provider.name);
+            return Err(Failure::Stream(UserError::new(Exit::Usage, "no_check", message)));
+        }
+        let limits = Limits::default();
+        let rotate = |name: &Name, secret: &Secret| self.rotated(integration, name, secret);
+        let connector = Connector::new(Parts {
+            manifest,
+            settings: declared,
+            secrets,
+            rotate: &rotate,
+            client: &self.client,
+            limits: &limits,
+            stop: self.stop.flag(),
+        });
+        connector.check()
+    }
+
+    /// Fails where no request could be sent for want of a setting or a credential.
+    fn complete(&self, integration: &Integration, is_set: impl Fn(&Name) -> bool) -> Result<(), UserError> {
+        let Integration { provider, manifest, settings, .. } = integration;
+        let (org, slug) = (&self.organization.slug, &provider.slug);
+        if let [first, ..] = settings.missing(manifest).as_slice() {
+            let message = format!("{} needs the setting `{first}`, which has no value", provider.name);
+            return Err(UserError::new(Exit::Invalid, "settings_missing", message)
+                .hint(format!("`skillsctl override set {org} {slug} {first}=VALUE`")));
+        }
+        if let [first, ..] = secrets_missing(manifest, settings, is_set).as_slice() {
+            let message = format!("{} needs the credential `{first}`, which is not set", provider.name);
+            return Err(UserError::new(Exit::Refused, "credentials_missing", message)
+                .hint(format!("`skillsctl credential set {org} {slug} {first}`")));
+        }
+        Ok(())
+    }
+
+    /// Stores a secret that the provider has replaced by a new one: the old one may be worth nothing from here on.
+    fn rotated(&self, integration: &Integration, name: &Name, secret: &Secret) -> Result<()> {
+        let Session { actor, now, .. } = self.session;
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.change(Keep::Yes, |tx| {
+            let place = (self.organization, &integration.provider);
+            let stored = self.vault.set(tx, place, name, secret, (actor, *now))?;
+            let entry = audit::Entry {
+                actor,
+                action: "credential rotated by provider",
+                subject: &format!("{}/{}/{name}", self.organization.slug, integration.provider.slug),
+                before: None,
+                after: Some(&stored.fingerprint),
+            };
+            audit::insert(tx, *now, &entry)
+        })
+    }
+}
+
+/// Returns an error a user can put right as the failure of this provider alone, any other as one of ours.
+fn failure(error: anyhow::Error) -> Failure {
+    match error.downcast::<UserError>() {
+        Ok(error) => Failure::Stream(error),
+        Err(error) => Failure::Internal(error),
+    }
+}
+
+fn print(tested: &[Tested], session: &Session) -> Result<()> {
+    let list = List {
+        kind: "CredentialTestList",
+        items: tested,
+        warnings: Vec::new(),
+        name: |tested| tested.provider.clone(),
+        empty: "this organization has no provider",
+    };
+    session.output.list(
+        list,
+        [
+            Column { header: "provider", priority: ALWAYS, cell: |tested, _| Cell::text(&tested.provider) },
+            Column {
+                header: "result",
+                priority: ALWAYS,
+                cell: |tested, _| match &tested.code {
+                    None => Cell::state(State::Ok, "ok"),
+                    Some(code) => Cell::state(State::Failed, code.replace('_', " ")),
+                },
+            },
+            Column {
+                header: "account",
+                priority: 2,
+                cell: |tested, _| {
+                    let answers = tested.account.iter().map(|answer| format!("{} {}", answer.path, answer.value));
+                    Cell::text_or_empty(Some(answers.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty()))
+                },
+            },
+            Column { header: "took", priority: 1, cell: |tested, look| Cell::text(look.duration_ms(tested.took_ms)) },
+            Column { header: "why", priority: 3, cell: |tested, _| Cell::text_or_empty(tested.message.as_deref()) },
+        ],
+    )
+}
+
+/// Returns how the whole ended: the error itself where all failed alike, exit 3 where only some did.
+fn verdict(tested: Vec<Tested>) -> Result<Exit> {
+    let count = tested.len();
+    let mut failed: Vec<(String, UserError)> =
+        tested.into_iter().filter_map(|tested| Some((tested.provider, tested.error?))).collect();
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let alike = failed.len() == count && failed.iter().all(|(_, error)| error.exit == failed[0].1.exit);
+    if alike && count == 1 {
+        return Err(failed.remove(0).1.into());
+    }
+    let exit = if alike { failed[0].1.exit } else { Exit::Partial };
+    let names = failed.iter().map(|(provider, _)| provider.as_str()).collect::<Vec<_>>().join(", ");
+    let hint = failed[0].1.hint.clone();
+    let message = format!("{} of {count} providers failed: {names}", failed.len());
+    Err(UserError::new(exit, "credential_test_failed", message).hint_if(hint).into())
+}

@@ -1,0 +1,213 @@
+//! `record`: the learners and employers that are stored. They are personal data: shown on stdout, and nowhere else.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use crate::domain::entity::Entity;
+use crate::error::{Exit, UserError};
+use crate::output::{ALWAYS, Cell, Column, List, Look, State, pairs};
+use crate::session::Session;
+use crate::store::organizations;
+use crate::store::records::{self, Row, Wanted};
+
+/// List and show the learners and employers that are stored
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    List(ListArgs),
+    Show(ShowArgs),
+}
+
+/// A kind of record, by either of its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    #[value(alias = "learner")]
+    Learners,
+    #[value(alias = "employer")]
+    Employers,
+}
+
+impl Which {
+    fn entity(self) -> Entity {
+        match self {
+            Which::Learners => Entity::Learner,
+            Which::Employers => Entity::Employer,
+        }
+    }
+}
+
+/// List the learners or employers of an organization
+///
+/// Columns of learners: external_id, uln, first_name, last_name, email, phone, date_of_birth, programme, status, start,
+/// planned_end, completion, progress, employer_id. Of employers: crm_id, name, domain, phone, address, contact_name,
+/// contact_email, account_manager. All other fields are in `custom`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  skillsctl record list acme learners\n  skillsctl record list acme employers --limit 1000 -o csv > employers.csv\n  skillsctl record list acme learners --fields external_id,programme,completion"
+)]
+struct ListArgs {
+    /// Slug of the organization
+    org: String,
+    /// What to list
+    #[arg(value_enum)]
+    which: Which,
+    /// How many to list
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// List what is deleted or kept out by filters too
+    #[arg(long)]
+    all: bool,
+}
+
+/// Show one learner or employer with all its fields
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  skillsctl record show acme learner 10421\n  skillsctl record show acme employer 5501 --provider hubspot --json"
+)]
+struct ShowArgs {
+    /// Slug of the organization
+    org: String,
+    #[arg(value_enum)]
+    which: Which,
+    /// Its key at the provider
+    key: String,
+    /// Slug of the provider, where several have the key
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+}
+
+pub(crate) fn run(args: RecordArgs, session: &Session) -> Result<Exit> {
+    match args.verb {
+        Verb::List(args) => list(&args, session),
+        Verb::Show(args) => show(&args, session),
+    }
+}
+
+fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
+    let store = session.store()?;
+    let organization = organizations::by_slug(store.read(), &args.org)?;
+    let entity = args.which.entity();
+    let wanted = Wanted { key: None, with_gone: args.all, limit: args.limit.saturating_add(1) };
+    let mut rows = records::list(store.read(), organization.id, entity, &wanted)?;
+    let limit = usize::try_from(args.limit)?;
+    let mut warnings = Vec::new();
+    if rows.len() > limit {
+        rows.truncate(limit);
+        warnings.push(format!("there are more than {limit} {}; --limit shows more", entity.table()));
+    }
+    let list = List {
+        kind: if entity == Entity::Learner { "LearnerList" } else { "EmployerList" },
+        items: &rows,
+        warnings,
+        name: |row| row.external_key.clone(),
+        empty: "none; `skillsctl sync ORG` reads them",
+    };
+    match entity {
+        Entity::Learner => session.output.list(list, learner_columns())?,
+        Entity::Employer => session.output.list(list, employer_columns())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn learner_columns() -> [Column<Row>; 9] {
+    [
+        Column { header: "key", priority: ALWAYS, cell: |row, _| Cell::text(&row.external_key) },
+        Column { header: "provider", priority: 3, cell: |row, _| Cell::text(&row.provider) },
+        Column { header: "first name", priority: 8, cell: |row, _| field(row, "first_name") },
+        Column { header: "last name", priority: 9, cell: |row, _| field(row, "last_name") },
+        Column { header: "email", priority: 5, cell: |row, _| field(row, "email") },
+        Column { header: "programme", priority: 7, cell: |row, _| field(row, "programme") },
+        Column { header: "status", priority: 6, cell: |row, _| field(row, "status") },
+        Column { header: "completion", priority: 4, cell: |row, _| field(row, "completion") },
+        Column { header: "kept", priority: 2, cell: |row, _| kept(row) },
+    ]
+}
+
+fn employer_columns() -> [Column<Row>; 8] {
+    [
+        Column { header: "key", priority: ALWAYS, cell: |row, _| Cell::text(&row.external_key) },
+        Column { header: "provider", priority: 3, cell: |row, _| Cell::text(&row.provider) },
+        Column { header: "name", priority: 9, cell: |row, _| field(row, "name") },
+        Column { header: "domain", priority: 4, cell: |row, _| field(row, "domain") },
+        Column { header: "contact", priority: 7, cell: |row, _| field(row, "contact_name") },
+        Column { header: "email", priority: 5, cell: |row, _| field(row, "contact_email") },
+        Column { header: "account manager", priority: 6, cell: |row, _| field(row, "account_manager") },
+        Column { header: "kept", priority: 2, cell: |row, _| kept(row) },
+    ]
+}
+
+fn field(row: &Row, name: &str) -> Cell {
+    row.fields.get(name).map_or(Cell::Empty, cell)
+}
+
+fn cell(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::Empty,
+        Value::String(text) => Cell::text(text),
+        other => Cell::text(other.to_string()),
+    }
+}
+
+/// Returns whether a row is part of the current set, and if not, why.
+fn kept(row: &Row) -> Cell {
+    match row {
+        Row { deleted_at: Some(_), .. } => Cell::state(State::Failed, "deleted"),
+        Row { in_scope: false, .. } => Cell::state(State::Doubtful, "out of scope"),
+        Row { dormant: true, .. } => Cell::state(State::Neutral, "dormant"),
+        _ => Cell::state(State::Ok, "current"),
+    }
+}
+
+fn show(args: &ShowArgs, session: &Session) -> Result<Exit> {
+    let store = session.store()?;
+    let organization = organizations::by_slug(store.read(), &args.org)?;
+    let entity = args.which.entity();
+    let wanted = Wanted { key: Some(&args.key), with_gone: true, limit: 100 };
+    let mut rows = records::list(store.read(), organization.id, entity, &wanted)?;
+    rows.retain(|row| args.provider.as_ref().is_none_or(|provider| row.provider == *provider));
+    // The key is personal data, so the messages do without it.
+    let row = match rows.as_slice() {
+        [row] => row,
+        [] => {
+            let message = format!("`{}` has no {entity} with this key", organization.slug);
+            return Err(UserError::new(Exit::NotFound, "record_not_found", message)
+                .hint(format!(
+                    "`skillsctl record list {} {} --all` shows what there is",
+                    organization.slug,
+                    entity.table()
+                ))
+                .into());
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|row| row.provider.as_str()).collect();
+            let message = format!("several providers have a {entity} with this key: {}", names.join(", "));
+            return Err(UserError::new(Exit::Usage, "record_ambiguous", message)
+                .hint("say which with --provider")
+                .into());
+        }
+    };
+    let kind = if entity == Entity::Learner { "Learner" } else { "Employer" };
+    session.output.one(kind, row, |look| text(row, look))?;
+    Ok(Exit::Done)
+}
+
+fn text(row: &Row, look: &Look) -> String {
+    let custom = row.fields.get("custom").and_then(Value::as_object);
+    let own = row.fields.iter().filter(|(name, value)| name.as_str() != "custom" && !value.is_null());
+    let mut lines =
+        vec![("key", Cell::text(&row.external_key)), ("provider", Cell::text(&row.provider)), ("kept", kept(row))];
+    lines.extend(own.chain(custom.into_iter().flatten()).map(|(name, value)| (name.as_str(), cell(value))));
+    let time = |text: &str| text.parse().map_or_else(|_| Cell::text(text), Cell::Time);
+    lines.push(("first seen", time(&row.first_seen_at)));
+    lines.push(("changed", time(&row.changed_at)));
+    if let Some(deleted) = &row.deleted_at {
+        lines.push(("deleted", time(deleted)));
+    }
+    pairs(&lines, look)
+}

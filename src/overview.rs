@@ -1,0 +1,262 @@
+//! How each provider of each organization stands: connected or not, last and next sync, what is missing.
+//!
+//! Made for a thousand organizations at once: manifests and presets are read once each, and what the database can tell
+//! of all pairs in one query is asked in one.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+
+use crate::domain::manifest::{self, Manifest, secrets_missing, secrets_needed};
+use crate::domain::names::Name;
+use crate::domain::preset::{Catalog, Preset};
+use crate::domain::schedule::{Frequency, LastRuns};
+use crate::domain::settings::{self, Effective, Origin, Overrides, SettingKey};
+use crate::lookup;
+use crate::store::organizations::{Organization, Status};
+use crate::store::providers::Provider;
+use crate::store::runs::{self, Outcome, Run};
+use crate::store::{Connection, credentials, overrides, presets, providers, quarantine};
+use crate::sync::due::seed;
+
+/// How one provider of one organization stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// The last run failed.
+    Failing,
+    /// The last run was ended from outside.
+    Interrupted,
+    CredentialsMissing,
+    SettingsMissing,
+    /// The last run left some records or streams out.
+    Partial,
+    Running,
+    NeverSynced,
+    /// The last run stopped to go on later, as the provider asked.
+    Deferred,
+    Connected,
+    Disabled,
+    Suspended,
+}
+
+impl Standing {
+    /// Returns whether somebody should do something about it.
+    pub(crate) fn is_bad(self) -> bool {
+        self <= Standing::SettingsMissing
+    }
+
+    /// Returns whether syncs start by themselves.
+    fn is_scheduled(self) -> bool {
+        !matches!(self, Standing::Disabled | Standing::Suspended)
+    }
+}
+
+/// A credential field that the settings in force make use of.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Field {
+    pub(crate) field: Name,
+    pub(crate) title: String,
+    pub(crate) set: bool,
+    pub(crate) required: bool,
+}
+
+/// All that is shown of one provider of one organization.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    pub(crate) organization: Organization,
+    pub(crate) provider: Name,
+    pub(crate) title: String,
+    pub(crate) kind: manifest::Kind,
+    pub(crate) standing: Standing,
+    /// The newest run; one that says `running` has been proved to.
+    pub(crate) last_run: Option<Run>,
+    pub(crate) last_success: Option<Run>,
+    /// Runs in a row that did not end well.
+    pub(crate) failures: u32,
+    /// When the next sync starts; not in the future means now.
+    pub(crate) next: Option<DateTime<Utc>>,
+    pub(crate) due: bool,
+    pub(crate) frequency: Frequency,
+    /// Whether the organization has chosen the frequency itself.
+    pub(crate) custom_frequency: bool,
+    pub(crate) credentials: Vec<Field>,
+    pub(crate) missing_credentials: Vec<Name>,
+    pub(crate) missing_settings: Vec<Name>,
+    pub(crate) quarantined: u64,
+}
+
+/// Says whether a run of an organization's provider is under way in some process.
+pub(crate) type IsRunning<'a> = dyn Fn(&str, &str) -> bool + 'a;
+
+/// Returns how all providers of these organizations stand, what wants looking at first, then what is due.
+pub(crate) fn of(
+    connection: &Connection,
+    organizations: Vec<Organization>,
+    now: DateTime<Utc>,
+    is_running: &IsRunning<'_>,
+) -> Result<Vec<Overview>> {
+    let mut all = Vec::new();
+    let mut known = Known::read(connection)?;
+    for organization in organizations {
+        let preset = known.preset(connection, &organization)?;
+        for (name, defaults) in &preset.providers {
+            let (provider, manifest) = known.provider(name)?;
+            let nothing = Overrides::new();
+            let overrides = known.overrides.get(&(organization.id, provider.id)).unwrap_or(&nothing);
+            let built_in = settings::built_in(manifest);
+            let settings = settings::merge(&built_in, defaults, organization.defaults_revision, overrides);
+            let pair = Pair { connection, organization: &organization, provider, manifest, settings: &settings };
+            all.push(pair.overview(&known, now, is_running)?);
+        }
+        known.presets.insert((organization.preset_id, organization.defaults_revision), preset);
+    }
+    all.sort_by_cached_key(|overview| {
+        let rank = if overview.standing.is_bad() { 0 } else { 1 + u8::from(!overview.due) };
+        (rank, if rank == 0 { overview.standing } else { Standing::Failing })
+    });
+    Ok(all)
+}
+
+/// What is read once for all organizations.
+struct Known {
+    providers: Vec<Provider>,
+    catalog: Catalog,
+    presets: HashMap<(i64, u32), Preset>,
+    overrides: HashMap<(i64, i64), Overrides>,
+    last_runs: HashMap<(i64, i64), LastRuns>,
+    set: HashMap<(i64, i64), BTreeSet<Name>>,
+    quarantined: HashMap<(i64, i64), u64>,
+}
+
+impl Known {
+    fn read(connection: &Connection) -> Result<Self> {
+        Ok(Known {
+            providers: providers::all(connection)?,
+            catalog: lookup::catalog(connection)?,
+            presets: HashMap::new(),
+            overrides: overrides::all(connection)?,
+            last_runs: runs::all_last_runs(connection)?,
+            set: credentials::fields_set(connection)?,
+            quarantined: quarantine::counts(connection)?,
+        })
+    }
+
+    /// Takes out the defaults an organization is pinned to; they are put back after use.
+    fn preset(&mut self, connection: &Connection, organization: &Organization) -> Result<Preset> {
+        match self.presets.remove(&(organization.preset_id, organization.defaults_revision)) {
+            Some(preset) => Ok(preset),
+            None => {
+                let summary = presets::by_slug(connection, organization.preset.as_str())?;
+                lookup::preset_at(connection, &self.catalog, &summary, organization.defaults_revision)
+            }
+        }
+    }
+
+    fn provider(&self, name: &Name) -> Result<(&Provider, &Manifest)> {
+        let provider = self.providers.iter().find(|provider| provider.slug == *name);
+        provider
+            .zip(self.catalog.get(name))
+            .with_context(|| format!("a preset names the provider `{name}`, which is not there"))
+    }
+}
+
+/// One provider of one organization.
+struct Pair<'a> {
+    connection: &'a Connection,
+    organization: &'a Organization,
+    provider: &'a Provider,
+    manifest: &'a Manifest,
+    settings: &'a Effective,
+}
+
+impl Pair<'_> {
+    fn overview(&self, known: &Known, now: DateTime<Utc>, is_running: &IsRunning<'_>) -> Result<Overview> {
+        let Pair { connection, organization, provider, manifest, settings } = self;
+        let ids = (organization.id, provider.id);
+        let none = BTreeSet::new();
+        let set = known.set.get(&ids).unwrap_or(&none);
+        let missing_credentials: Vec<Name> =
+            secrets_missing(manifest, settings, |name| set.contains(name)).into_iter().cloned().collect();
+        let missing_settings: Vec<Name> = settings.missing(manifest).into_iter().cloned().collect();
+        let mut last_run = runs::latest(connection, ids.0, ids.1)?;
+        if let Some(run) = &mut last_run {
+            run.outcome = believed(run, is_running);
+        }
+        let last_success = match &last_run {
+            Some(run) if matches!(run.outcome, Outcome::Ok | Outcome::Partial) => Some(run.clone()),
+            Some(_) => runs::latest_success(connection, ids.0, ids.1)?,
+            None => None,
+        };
+        let standing = if organization.status == Status::Suspended {
+            Standing::Suspended
+        } else if !settings.enabled() {
+            Standing::Disabled
+        } else {
+            standing(last_run.as_ref(), !missing_credentials.is_empty(), !missing_settings.is_empty())
+        };
+        let last = known.last_runs.get(&ids).copied().unwrap_or_default();
+        let frequency = settings.frequency();
+        let seed = seed(organization.slug.as_str(), provider.slug.as_str());
+        let next = frequency.next(last, organization.time_zone, seed).filter(|_| standing.is_scheduled());
+        let custom = settings.values.get(&SettingKey::SyncFrequency);
+        Ok(Overview {
+            provider: provider.slug.clone(),
+            title: provider.name.clone(),
+            kind: provider.kind,
+            standing,
+            last_success,
+            failures: last.failures,
+            due: next.is_some_and(|next| next <= now) && standing != Standing::Running,
+            next,
+            frequency,
+            custom_frequency: custom.is_some_and(|resolved| resolved.origin == Origin::Override),
+            credentials: self.fields(set),
+            missing_credentials,
+            missing_settings,
+            quarantined: known.quarantined.get(&ids).copied().unwrap_or(0),
+            last_run,
+            organization: (*organization).clone(),
+        })
+    }
+
+    /// Returns the credential fields that are needed, or set and of use.
+    fn fields(&self, set: &BTreeSet<Name>) -> Vec<Field> {
+        let needed = secrets_needed(self.manifest, self.settings).into_iter();
+        needed
+            .filter(|(name, need)| {
+                *need == manifest::Need::Required || (*need == manifest::Need::Optional && set.contains(*name))
+            })
+            .map(|(name, need)| Field {
+                field: name.clone(),
+                title: self.manifest.secrets.get(name).map(|spec| spec.title.clone()).unwrap_or_default(),
+                set: set.contains(name),
+                required: need == manifest::Need::Required,
+            })
+            .collect()
+    }
+}
+
+/// Returns how a run stands: one that says `running` is believed only while its lock is held.
+pub(crate) fn believed(run: &Run, is_running: &IsRunning<'_>) -> Outcome {
+    match run.outcome {
+        Outcome::Running if !is_running(run.organization.as_str(), run.provider.as_str()) => Outcome::Interrupted,
+        outcome => outcome,
+    }
+}
+
+/// Returns how an enabled provider stands.
+fn standing(last_run: Option<&Run>, credentials_missing: bool, settings_missing: bool) -> Standing {
+    match last_run.map(|run| run.outcome) {
+        Some(Outcome::Running) => Standing::Running,
+        _ if settings_missing => Standing::SettingsMissing,
+        _ if credentials_missing => Standing::CredentialsMissing,
+        None => Standing::NeverSynced,
+        Some(Outcome::Ok) => Standing::Connected,
+        Some(Outcome::Partial) => Standing::Partial,
+        Some(Outcome::Failed) => Standing::Failing,
+        Some(Outcome::Deferred) => Standing::Deferred,
+        Some(Outcome::Interrupted) => Standing::Interrupted,
+    }
+}
