@@ -15,7 +15,7 @@ fn editor(world: &mut World, script: &str) {
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world
 }
 
@@ -74,6 +74,11 @@ fn an_organization_is_edited_as_a_document() {
     editor(&mut world, r#"sed -i 's/time_zone: .*/time_zone: Europe\/Lodnon/' "$1""#);
     let ended = world.run("org edit acme").fails(7).says(&["acme.yaml:", "did you mean `Europe/London`", "kept in"]);
     assert!(kept(&ended.stderr).contains("Europe/Lodnon"));
+    world.file("acme.yaml", &kept(&ended.stderr).replace("Lodnon", "Dublin"));
+    world.run("org edit acme -f acme.yaml").succeeds().prints(&["~ time_zone: Europe/London -> Europe/Dublin"]);
+    world.file("acme.yaml", "name: Acme\nslug: other\ntime_zone: Europe/London\n");
+    world.refused("org edit acme -f acme.yaml", 7).says(&["acme.yaml:2:1"]);
+    world.refused("org edit acme -f acme.yaml --name Other", 2);
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Creates an organization named like its slug.
-    pub fn organization(&self, slug: &str, preset: &str) {
+    pub fn create(&self, slug: &str, preset: &str) {
         self.run(&format!("org create --name 'Org {slug}' --subdomain {slug} --preset {preset}")).succeeds();
     }
 
