@@ -98,13 +98,13 @@ pub(crate) enum Command {
     Schema(commands::schema::SchemaArgs),
     Provider(commands::provider::ProviderArgs),
     Credential(commands::credential::CredentialArgs),
+    Sync(commands::sync::SyncArgs),
     Status(commands::status::StatusArgs),
     Log(commands::log::LogArgs),
     Record(commands::record::RecordArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),
-    Sync(commands::sync::SyncArgs),
 }
 
 #[cfg(test)]

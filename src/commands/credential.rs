@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub(super) use test::{TestArgs, run as test};
 
+use super::change::declined;
 use crate::domain::manifest::{Need, secrets_needed};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError, nearest};
@@ -210,7 +211,7 @@ struct Deleted<'a> {
     provider: &'a str,
     field: &'a str,
     /// `deleted` or `unchanged`.
-    change: &'static str,
+    outcome: &'static str,
 }
 
 fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
@@ -226,8 +227,8 @@ fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
             "Delete {} of {} for {} (version {}, fingerprint {})?",
             args.field, provider.name, organization.slug, present.version, present.fingerprint
         );
-        if !session.output.confirm_harm(&what)? {
-            return Err(UserError::new(Exit::Usage, "declined", "nothing was changed").into());
+        if session.keep == Keep::Yes && !session.output.confirm_harm(&what)? {
+            return Err(declined().into());
         }
         store.change(session.keep, |tx| {
             credentials::delete(tx, organization.id, provider.id, &args.field)?;
@@ -248,9 +249,9 @@ fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
         organization: organization.slug.as_str(),
         provider: provider.slug.as_str(),
         field: &args.field,
-        change: if present.is_some() { "deleted" } else { "unchanged" },
+        outcome: if present.is_some() { "deleted" } else { "unchanged" },
     };
-    session.output.one("CredentialDeleted", &deleted, |_| deleted.change.to_owned())?;
+    session.output.one("CredentialDeleted", &deleted, |_| deleted.outcome.to_owned())?;
     session.note_dry_run();
     if present.is_some() && session.keep == Keep::Yes {
         session.output.note(format!("backups still hold it, sealed; to be sure, replace it at {}", provider.name));

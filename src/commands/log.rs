@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::change::declined;
 use crate::domain::duration::Length;
-use crate::error::{Exit, UserError};
+use crate::error::Exit;
 use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::overview;
 use crate::session::Session;
 use crate::store::runs::{self, Outcome, Run, Tally, Trigger, Wanted};
-use crate::store::{Store, audit, organizations, providers, stamp};
+use crate::store::{Keep, Store, audit, organizations, providers, stamp};
 use crate::sync::lock;
 
 /// List, show and prune the runs of syncs
@@ -201,8 +202,8 @@ fn prune(args: &PruneArgs, session: &Session) -> Result<Exit> {
     if count > 0 {
         let runs = if count == 1 { "run" } else { "runs" };
         let what = format!("Delete {count} {runs} from before {}?", before.format("%Y-%m-%d %H:%M UTC"));
-        if !session.output.confirm_harm(&what)? {
-            return Err(UserError::new(Exit::Usage, "declined", "nothing was changed").into());
+        if session.keep == Keep::Yes && !session.output.confirm_harm(&what)? {
+            return Err(declined().into());
         }
         deleted = store.change(session.keep, |tx| {
             let deleted = runs::prune(tx, before)?;

@@ -4,8 +4,6 @@ mod add;
 mod lint;
 mod show;
 
-use std::io::Read as _;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -162,32 +160,4 @@ fn explain(args: &ExplainArgs, session: &Session) -> Result<Exit> {
         ],
     )?;
     Ok(Exit::Done)
-}
-
-/// More than any manifest; a larger file is something else.
-const LONGEST: u64 = 1 << 20;
-
-/// Returns the text of a manifest's file, `-` for standard input.
-fn read_file(file: &str) -> Result<String> {
-    let mut bytes = Vec::new();
-    let read = match file {
-        "-" => std::io::stdin().lock().take(LONGEST + 1).read_to_end(&mut bytes),
-        path => std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)),
-    };
-    let error = |exit, code, why: &str| {
-        UserError::new(exit, code, format!("`{}` {why}", file.escape_debug()))
-            .hint("give the path of a manifest in YAML")
-    };
-    match read {
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
-            Err(error(Exit::NotFound, "file_not_found", "does not exist").into())
-        }
-        Err(why) => Err(error(Exit::Invalid, "file_unreadable", &format!("cannot be read: {why}")).into()),
-        Ok(_) if bytes.len() as u64 > LONGEST => {
-            Err(error(Exit::Invalid, "file_too_large", "is larger than any manifest").into())
-        }
-        Ok(_) => {
-            String::from_utf8(bytes).map_err(|_| error(Exit::Invalid, "file_not_text", "is not UTF-8 text").into())
-        }
-    }
 }

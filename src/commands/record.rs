@@ -73,6 +73,7 @@ struct ListArgs {
 struct ShowArgs {
     /// Slug of the organization
     org: String,
+    /// What it is
     #[arg(value_enum)]
     which: Which,
     /// Its key at the provider

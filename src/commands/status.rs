@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
+use super::org::base_domain;
 use crate::domain::manifest::Kind;
 use crate::domain::names::Name;
 use crate::error::Exit;
@@ -64,6 +65,7 @@ struct LastRun {
 struct OrgStatus<'a> {
     organization: &'a str,
     name: &'a str,
+    subdomain: String,
     preset: &'a str,
     defaults_revision: u32,
     status: organizations::Status,
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &StatusArgs, session: &Session) -> Result<Exit> {
     let overviews = overview::of(store.read(), wanted, session.now, &is_running)?;
     let rows: Vec<Row> = overviews.into_iter().map(row).collect();
     match one {
-        Some(organization) => one_organization(&organization, &rows, session)?,
+        Some(organization) => one_organization(&organization, &base_domain(store.read())?, &rows, session)?,
         None => all(&rows, session)?,
     }
     Ok(Exit::Done)
@@ -124,22 +126,24 @@ fn last_sync(overview: &Overview) -> Option<DateTime<Utc>> {
     overview.last_success.as_ref().map(|run| run.finished_at.unwrap_or(run.started_at))
 }
 
-fn one_organization(organization: &Organization, rows: &[Row], session: &Session) -> Result<()> {
+fn one_organization(organization: &Organization, base: &str, rows: &[Row], session: &Session) -> Result<()> {
     let status = OrgStatus {
         organization: organization.slug.as_str(),
         name: &organization.name,
+        subdomain: format!("{}.{base}", organization.slug),
         preset: organization.preset.as_str(),
         defaults_revision: organization.defaults_revision,
         status: organization.status,
         providers: rows,
     };
-    session.output.one("OrgStatus", &status, |look| text(organization, rows, look))?;
+    session.output.one("OrgStatus", &status, |look| text(organization, &status.subdomain, rows, look))?;
     Ok(())
 }
 
-fn text(organization: &Organization, rows: &[Row], look: &Look) -> String {
-    let Organization { slug, name, preset_name, defaults_revision, .. } = organization;
-    let mut text = format!("{}   {slug}   preset {preset_name} (defaults {defaults_revision})\n\n", look.bold(name));
+fn text(organization: &Organization, subdomain: &str, rows: &[Row], look: &Look) -> String {
+    let Organization { name, preset_name, defaults_revision, .. } = organization;
+    let mut text =
+        format!("{}   {subdomain}   preset {preset_name} (defaults {defaults_revision})\n\n", look.bold(name));
     let cells = |row: &Row| {
         vec![
             Cell::text(&row.title),

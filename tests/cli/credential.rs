@@ -13,7 +13,7 @@ const SENTINEL: &str = "sentinel-7Qz-credential";
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world
 }
 
@@ -71,7 +71,7 @@ fn a_value_from_stdin_is_sealed_and_stands_nowhere() {
         world.run_with_input(line, &format!("{SENTINEL}\n")).succeeds().says(&["one newline at the end was dropped"]);
     assert!(set.stdout.starts_with("set, version 1, fingerprint "), "{set}");
     let json = world.run_with_input(&format!("{line} --json"), SENTINEL).succeeds();
-    assert_eq!((&json.json()["change"], &json.json()["version"]), (&"unchanged".into(), &1.into()));
+    assert_eq!((&json.json()["outcome"], &json.json()["version"]), (&"unchanged".into(), &1.into()));
     let list = world.run("credential list acme -o yaml").succeeds();
     let wrong = world.run_with_input(
         "credential set acme hubspot api_key --from-stdin -vv --json",
@@ -221,13 +221,13 @@ fn deleting_asks_and_leaves_nothing_behind() {
     let sealed: Vec<u8> =
         world.sql().query_row("SELECT sealed FROM organization_credentials", [], |row| row.get(0)).unwrap();
     world.run("credential delete acme aptem api_key").fails(2).says(&["--yes"]);
-    assert_eq!(world.json("credential delete acme aptem api_key --yes")["change"], "deleted");
+    assert_eq!(world.json("credential delete acme aptem api_key --yes")["outcome"], "deleted");
     files(world.home(), &mut |path, bytes| {
         let found = bytes.windows(sealed.len()).any(|window| window == sealed);
         assert!(!found, "{} still holds the sealed value", path.display());
     });
     world.run("credential delete acme aptem api_key --yes --json").fails(5);
-    assert_eq!(world.json("credential delete acme aptem api_key --if-exists")["change"], "unchanged");
+    assert_eq!(world.json("credential delete acme aptem api_key --if-exists")["outcome"], "unchanged");
 }
 
 #[test]

@@ -5,14 +5,14 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world
 }
 
 #[test]
 fn runs_are_listed_newest_first_and_by_what_is_asked() {
     let world = acme();
-    world.organization("globex", "aptem");
+    world.seed_organization("globex", "aptem");
     world.ran("acme", "aptem", &Ran::default());
     world.ran("acme", "hubspot", &Ran { outcome: "failed", ..Ran::default() });
     world.ran("globex", "aptem", &Ran { finished: Some("2026-11-30T08:58:41.000Z"), ..Ran::default() });
@@ -50,7 +50,40 @@ fn a_run_is_shown_with_its_counters_error_and_what_to_do_next() {
     );
     world.set_aside("acme", "aptem", 1, "L7", r#"{"Id": "L7", "Email": "nobody"}"#);
     world.set_aside("acme", "aptem", 1, "L8", "not json");
-    insta::assert_snapshot!(world.run("log show 1").succeeds(), @"");
+    insta::assert_snapshot!(world.run("log show 1").succeeds(), @r#"
+    run            1
+    organization   acme
+    provider       aptem
+    trigger        schedule
+    outcome        partial
+    started        2026-11-30T08:58:00.000Z
+    took           41 s
+
+    Counted
+      read          10
+      inserted      7
+      quarantined   2
+      over cap      1
+      requests      3
+      waited        1 s
+
+    Error
+      stream_not_readable: GET https://x.example/a answered 403
+      hint: this token may not read it
+
+    Warnings
+      learners: none of the 10 records has `division`
+
+    Quarantine
+      learners   L7   `learner.email`: not an e-mail address
+      learners   L8   `learner.email`: not an e-mail address
+
+    Next
+      skillsctl credential test acme aptem
+      skillsctl sync acme --provider aptem   once it is put right
+      skillsctl override set acme aptem field_mappings.TARGET=...   mends the mapping of what is in quarantine
+      skillsctl org edit acme --max-learners N   raises the limit
+    "#);
     let shown = world.json("log show 1");
     assert_eq!((&shown["in_quarantine"], &shown["quarantine"][0]["record"]["Email"]), (&2.into(), &"nobody".into()));
     assert_eq!(shown["quarantine"][1]["record"], "not json");

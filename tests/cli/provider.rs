@@ -77,13 +77,13 @@ fn a_sixth_provider_is_added_by_its_file_alone() {
     world.file("larkfield.yaml", &larkfield());
     world.run("provider add -f larkfield.yaml --dry-run").succeeds().says(&["dry run"]);
     world.run("provider show larkfield").fails(5);
-    assert_eq!(world.json("provider add -f larkfield.yaml")["change"], "added");
+    assert_eq!(world.json("provider add -f larkfield.yaml")["outcome"], "added");
     let before = world.database();
-    assert_eq!(world.json("provider add -f larkfield.yaml")["change"], "unchanged");
+    assert_eq!(world.json("provider add -f larkfield.yaml")["outcome"], "unchanged");
     assert_eq!(world.database(), before);
     let changed = larkfield().replace("title: Larkfield Records", "title: Larkfield");
     let ended = world.run_with_input("provider add -f - --json", &changed).succeeds();
-    assert_eq!(ended.json()["change"], "changed");
+    assert_eq!(ended.json()["outcome"], "changed");
     assert_eq!(world.json("provider show larkfield")["title"], "Larkfield");
     assert_eq!(world.json("provider list")["items"][5]["built_in"], false);
 }
@@ -109,7 +109,7 @@ fn replacing_a_built_in_manifest_asks_and_never_breaks_what_uses_it() {
     world.run_with_input("provider add -f -", shipped).succeeds();
     assert_eq!(world.json("provider show hubspot")["built_in"], true);
 
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.overridden("acme", "hubspot", r#"{"page_size": 50}"#);
     let narrower = shipped.replace(
         "page_size: {type: int, default: 100, min: 1, max: 100",

@@ -1,5 +1,6 @@
 //! `status` through the binary.
 
+use rexpect::session::spawn_command;
 use serde_json::Value;
 
 use crate::seed::Ran;
@@ -7,7 +8,7 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.overridden("acme", "aptem", r#"{"sync_frequency": "15m"}"#);
     world.overridden("acme", "hubspot", r#"{"portal_id": "77"}"#);
     for provider in ["aptem", "hubspot"] {
@@ -36,7 +37,22 @@ fn what_is_connected_is_drawn_with_last_and_next_sync() {
         "hubspot",
         &Ran { started: "2026-11-30T06:00:00.000Z", finished: Some("2026-11-30T06:00:00.000Z"), ..Ran::default() },
     );
-    insta::assert_snapshot!(world.run("status acme").succeeds(), @"");
+    insta::assert_snapshot!(world.run("status acme").succeeds(), @r#"
+    acme Training Ltd   acme.aivii.co.uk   preset Aptem + HubSpot (defaults 1)
+
+      Aptem     LMS   connected   last sync 2026-11-30T08:58:00.000Z   next 2026-11-30T09:05:30.000Z   every 15 minutes (custom)   API key ••••••••
+      HubSpot   CRM   connected   last sync 2026-11-30T06:00:00.000Z   next 2026-12-01T04:44:55.000Z   daily (default)             API key ••••••••
+    "#);
+    let mut terminal = spawn_command(world.command("status acme --color never"), Some(10_000)).unwrap();
+    // What comes from the terminal is given as one character a byte.
+    let bytes = terminal.exp_eof().unwrap().chars().map(|byte| u8::try_from(byte).unwrap()).collect();
+    let drawn = String::from_utf8(bytes).unwrap();
+    for part in [
+        "connected ✓   last sync 2 minutes ago   next in 5 minutes",
+        "connected ✓   last sync 3 hours ago     next in 19 hours",
+    ] {
+        assert!(drawn.contains(part), "{drawn}");
+    }
     let aptem = row(&world, "aptem");
     assert_eq!(aptem["last_success_at"], "2026-11-30T08:58:00.000Z");
     assert_eq!((&aptem["frequency"], &aptem["frequency_custom"]), (&"15m".into(), &true.into()));
@@ -75,7 +91,7 @@ fn every_state_has_its_word() {
 #[test]
 fn what_is_missing_or_failing_is_told_with_the_command_to_run() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.run("status acme").succeeds().prints(&[
         "settings missing",
         "missing: api_key",
@@ -111,8 +127,8 @@ fn records_in_quarantine_are_counted() {
 #[test]
 fn all_organizations_are_listed_what_fails_first_then_what_is_due() {
     let world = acme();
-    world.organization("umbra", "aptem");
-    world.organization("globex", "aptem");
+    world.seed_organization("umbra", "aptem");
+    world.seed_organization("globex", "aptem");
     world.run_with_input("credential set globex aptem api_key --from-stdin", "made-up-value").succeeds();
     world.ran("acme", "aptem", &Ran::default());
     world.ran("acme", "hubspot", &Ran::default());

@@ -63,7 +63,7 @@ struct Set {
     provider: String,
     field: String,
     /// `set` or `unchanged`.
-    change: &'static str,
+    outcome: &'static str,
     version: i64,
     fingerprint: String,
     set_at: String,
@@ -111,14 +111,14 @@ pub(super) fn run(args: &SetArgs, session: &Session) -> Result<Exit> {
         organization: organization.slug.to_string(),
         provider: provider.slug.to_string(),
         field: field.to_string(),
-        change: if changed { "set" } else { "unchanged" },
+        outcome: if changed { "set" } else { "unchanged" },
         version: stored.version,
         fingerprint: stored.fingerprint,
         set_at: stamp(stored.created_at),
         set_by: stored.created_by,
     };
     session.output.one("CredentialSet", &set, |_| {
-        format!("{}, version {}, fingerprint {}", set.change, set.version, set.fingerprint)
+        format!("{}, version {}, fingerprint {}", set.outcome, set.version, set.fingerprint)
     })?;
     session.note_dry_run();
     if changed && session.keep == Keep::Yes && integration.manifest.check.is_some() {
@@ -185,7 +185,7 @@ fn read(source: &Source, label: &str, session: &Session) -> Result<Secret> {
     let prompter = session.output.ask("--from-stdin")?;
     match prompter.secret(label)?.given()? {
         Some(typed) => Ok(Secret::from(typed.as_str().to_owned())),
-        None => Err(UserError::new(Exit::Usage, "declined", "nothing was typed, and nothing was changed").into()),
+        None => Err(UserError::new(Exit::Usage, "nothing_typed", "nothing was typed, and nothing was changed").into()),
     }
 }
 

@@ -10,6 +10,7 @@ mod wizard;
 use anyhow::Result;
 use clap::Subcommand;
 pub(super) use edit::Document;
+pub(super) use show::base_domain;
 
 use crate::error::Exit;
 use crate::session::Session;

@@ -105,7 +105,7 @@ impl Shown {
 }
 
 /// Returns the domain below which organizations have their subdomains.
-pub(super) fn base_domain(connection: &Connection) -> Result<String> {
+pub(in crate::commands) fn base_domain(connection: &Connection) -> Result<String> {
     Ok(store::meta(connection, "base_domain")?.unwrap_or_else(|| BASE_DOMAIN.to_owned()))
 }
 

@@ -4,13 +4,14 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::read_file;
+use super::super::change::declined;
+use super::super::source::Source;
 use crate::builtin;
 use crate::domain::manifest;
-use crate::error::{Exit, UserError};
+use crate::error::Exit;
 use crate::lookup;
 use crate::session::Session;
-use crate::store::{self, audit, providers};
+use crate::store::{self, Keep, audit, providers};
 
 /// Add a provider by its manifest, or put a changed manifest in force
 ///
@@ -20,9 +21,8 @@ use crate::store::{self, audit, providers};
     after_help = "Examples:\n  skillsctl provider add -f examples/providers/larkfield.yaml\n  skillsctl provider add -f - --dry-run < larkfield.yaml\n  skillsctl provider add -f my-aptem.yaml --yes"
 )]
 pub(super) struct AddArgs {
-    /// File of the manifest; `-` is standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
-    file: String,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ struct Added {
     slug: String,
     title: String,
     /// `added`, `changed` or `unchanged`.
-    change: &'static str,
+    outcome: &'static str,
     revision: u32,
     built_in: bool,
     manifest_hash: String,
@@ -41,15 +41,15 @@ struct Added {
 }
 
 pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
-    let text = read_file(&args.file)?;
-    let findings = manifest::check(&args.file, &text);
+    let text = args.source.read()?;
+    let findings = manifest::check(&args.source.file, &text);
     let count = findings.len();
     if let Some(first) = findings.into_iter().next() {
-        let rest =
-            (count > 1).then(|| format!("{count} findings; `skillsctl provider lint {}` shows them all", args.file));
+        let rest = (count > 1)
+            .then(|| format!("{count} findings; `skillsctl provider lint {}` shows them all", args.source.file));
         return Err(first.hint_if(rest).into());
     }
-    let manifest = manifest::load(&args.file, &text)?;
+    let manifest = manifest::load(&args.source.file, &text)?;
     let mut store = session.store()?;
     let present = providers::all(store.read())?.into_iter().find(|provider| provider.slug == manifest.provider);
     let hash = store::hash(&text);
@@ -61,8 +61,8 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
         checked = lookup::check_manifest(store.read(), &manifest)?;
         if let Some(present) = present.as_ref().filter(|present| present.built_in && !built_in) {
             let what = format!("Replace the built-in manifest of {}?", present.name);
-            if !session.output.confirm_harm(&what)? {
-                return Err(UserError::new(Exit::Usage, "declined", "nothing was changed").into());
+            if session.keep == Keep::Yes && !session.output.confirm_harm(&what)? {
+                return Err(declined().into());
             }
         }
         store.change(session.keep, |tx| {
@@ -77,7 +77,7 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
             audit::insert(tx, session.now, &entry)
         })?;
     }
-    let change = match &present {
+    let outcome = match &present {
         None => "added",
         Some(_) if unchanged => "unchanged",
         Some(_) => "changed",
@@ -85,7 +85,7 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
     let added = Added {
         slug: manifest.provider.to_string(),
         title: manifest.title.clone(),
-        change,
+        outcome,
         revision: manifest.revision,
         built_in: if unchanged { present.as_ref().is_some_and(|present| present.built_in) } else { built_in },
         manifest_hash: hash,
@@ -94,9 +94,9 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
         organizations_checked: checked.organizations,
         unverified: manifest.unverified(),
     };
-    session.output.one("ProviderAdded", &added, |_| format!("{} {}", added.slug, added.change))?;
+    session.output.one("ProviderAdded", &added, |_| format!("{} {}", added.slug, added.outcome))?;
     session.note_dry_run();
-    if change == "added" {
+    if outcome == "added" && session.keep == Keep::Yes {
         session.output.note(format!("next: name `{}` in a preset: skillsctl preset apply -f FILE", added.slug));
     }
     Ok(Exit::Done)

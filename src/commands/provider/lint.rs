@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::read_file;
+use super::super::source::Source;
 use crate::domain::manifest;
 use crate::error::{Exit, UserError};
 use crate::session::Session;
@@ -45,7 +45,7 @@ struct Finding {
 pub(super) fn run(args: &LintArgs, session: &Session) -> Result<Exit> {
     let mut files = Vec::new();
     for file in &args.files {
-        let findings = manifest::check(file, &read_file(file)?).into_iter().map(finding).collect();
+        let findings = manifest::check(file, &Source { file: file.clone() }.read()?).into_iter().map(finding).collect();
         files.push(File { file: file.clone(), findings });
     }
     let count: usize = files.iter().map(|file| file.findings.len()).sum();
