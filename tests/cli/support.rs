@@ -75,6 +75,7 @@ impl World {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.home())
+            .env("TMPDIR", self.home())
             .env("USER", "admin")
             .env("SKILLSCTL_DB", self.db())
             .env("SKILLSCTL_KEY_FILE", self.key())
