@@ -30,6 +30,12 @@ use crate::session::Session;
 pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, session),
+        Command::Org(command) => org::run(command, session),
+        Command::Preset(command) => preset::run(command, session),
+        Command::Override(command) => overrides::run(command, session),
+        Command::Config(command) => config::run(command, session),
+        Command::Powerbi(command) => powerbi::run(command, session),
+        Command::Schema(args) => schema::run(&args, session),
         Command::Provider(args) => provider::run(args, session),
         Command::Credential(args) => credential::run(args, session),
         Command::Log(args) => log::run(args, session),
@@ -38,12 +44,6 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),
         Command::Help(args) => help::run(&args, session),
-        Command::Org(command) => org::run(command, session),
-        Command::Preset(command) => preset::run(command, session),
-        Command::Override(command) => overrides::run(command, session),
-        Command::Config(command) => config::run(command, session),
-        Command::Powerbi(command) => powerbi::run(command, session),
-        Command::Schema(args) => schema::run(&args, session),
         Command::Sync(args) => sync::run(&args, session),
     }
 }

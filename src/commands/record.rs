@@ -54,7 +54,7 @@ impl Which {
 struct ListArgs {
     /// Slug of the organization
     org: String,
-    /// Which records
+    /// What to list
     #[arg(value_enum)]
     which: Which,
     /// How many to list
@@ -73,7 +73,7 @@ struct ListArgs {
 struct ShowArgs {
     /// Slug of the organization
     org: String,
-    /// Which record
+    /// What it is
     #[arg(value_enum)]
     which: Which,
     /// Its key at the provider

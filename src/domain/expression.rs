@@ -29,7 +29,12 @@ impl Expression {
     /// Compiles an expression. The error says what is wrong, in one line.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
         let compiled = environment().compile_expression_owned(text.to_owned()).map_err(|error| reason(text, &error))?;
-        let mut names: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
+        let mut names = compiled.undeclared_variables(false);
+        // MiniJinja 3.1 does not look into what is sliced, so it is asked again without the slices.
+        if let Ok(unsliced) = environment().compile_expression_owned(without_slices(text)) {
+            names.extend(unsliced.undeclared_variables(false));
+        }
+        let mut names: Vec<String> = names.into_iter().collect();
         names.sort();
         Ok(Expression { compiled, names })
     }
@@ -38,6 +43,25 @@ impl Expression {
     pub(crate) fn evaluate(&self, names: Value) -> Result<Value, String> {
         self.compiled.eval(names).map_err(|error| error.to_string())
     }
+
+    /// Evaluates over the values of its names, in their order.
+    pub(crate) fn evaluate_with(&self, values: impl Iterator<Item = serde_json::Value>) -> Result<Value, String> {
+        let named = self.names.iter().cloned().zip(values.map(|value| Value::from(minijinja::value::Serde(value))));
+        self.evaluate(Value::from(named.collect::<std::collections::BTreeMap<String, Value>>()))
+    }
+}
+
+/// Returns an expression without its slices (`[1:]`): the names it reads stay the same.
+fn without_slices(text: &str) -> String {
+    static SLICE: OnceLock<Option<regex::Regex>> = OnceLock::new();
+    let slice = SLICE.get_or_init(|| regex::Regex::new(r"\[[^\[\]]*:[^\[\]]*\]").ok());
+    let mut text = text.to_owned();
+    while let Some(shorter) =
+        slice.as_ref().map(|slice| slice.replace_all(&text, "").into_owned()).filter(|shorter| *shorter != text)
+    {
+        text = shorter;
+    }
+    text
 }
 
 /// Returns what is wrong with an expression, if anything is.
@@ -63,6 +87,17 @@ mod tests {
             expression.evaluate(context! {first => "Zoë", last => "O'Neill"}).unwrap().as_str(),
             Some("Zoë O'Neill")
         );
+    }
+
+    #[test]
+    fn the_names_of_a_person_are_cut_from_one_text() {
+        let cut = |text: &str| {
+            let values = [serde_json::json!("Grace van Taylor")].into_iter();
+            Expression::new(text).unwrap().evaluate_with(values).unwrap().to_string()
+        };
+        assert_eq!(cut("full_name"), "Grace van Taylor");
+        assert_eq!(cut("(full_name|default('', true)|split)[:1]|join(' ')"), "Grace");
+        assert_eq!(cut("(full_name|default('', true)|split)[1:]|join(' ')"), "van Taylor");
     }
 
     #[test]

@@ -338,12 +338,10 @@ fn evaluate<'a>(
     slots: &[usize],
     values: &[Option<&'a RawValue>],
 ) -> Result<Value<'a>, String> {
-    let names = expression.names.iter().zip(slots).map(|(name, slot)| {
-        let found =
-            values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default();
-        (name.as_str(), minijinja::Value::from(minijinja::value::Serde(found)))
+    let found = slots.iter().map(|slot| {
+        values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default()
     });
-    let made = expression.evaluate(minijinja::Value::from_iter(names))?;
+    let made = expression.evaluate_with(found)?;
     Ok(match made.kind() {
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
         minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),
