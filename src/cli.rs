@@ -89,7 +89,6 @@ pub(crate) enum Command {
     Org(commands::org::OrgCommand),
     #[command(subcommand)]
     Preset(commands::preset::PresetCommand),
-    Provider(commands::provider::ProviderArgs),
     #[command(subcommand)]
     Override(commands::overrides::OverrideCommand),
     #[command(subcommand)]
@@ -99,9 +98,6 @@ pub(crate) enum Command {
     Status(commands::status::StatusArgs),
     Log(commands::log::LogArgs),
     Record(commands::record::RecordArgs),
-    #[command(subcommand)]
-    Powerbi(commands::powerbi::PowerbiCommand),
-    Schema(commands::schema::SchemaArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),
@@ -134,8 +130,7 @@ mod tests {
     /// Returns the words of our own command in a line of a shell: without what comes before it and behind it.
     fn ours(line: &str) -> Option<Vec<String>> {
         let words = shlex::split(line)?;
-        let calls = words.iter().enumerate().filter(|(_, word)| *word == "skillsctl");
-        let (start, _) = calls.last()?;
+        let start = words.iter().rposition(|word| word == "skillsctl")?;
         let own = words[start..]
             .iter()
             .take_while(|word| !matches!(word.as_str(), "|" | "<" | ">" | ">>" | "&&" | "||" | ";"));

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &SchemaArgs, session: &Session) -> Result<Exit> {
     let schema = match args.kind {
         SchemaKind::Preset => preset(&catalog(session)?),
         SchemaKind::Override => overrides(&catalog(session)?),
-        SchemaKind::Provider => provider(),
+        SchemaKind::Provider => manifest::schema(),
         SchemaKind::Org => organization(),
     };
     session.output.document(&(serde_json::to_string_pretty(&schema)? + "\n"))?;
@@ -239,7 +239,161 @@ fn definitions() -> Value {
     Value::Object(definitions)
 }
 
-/// Returns the schema of a provider's manifest.
-fn provider() -> Value {
-    json!({"$schema": DIALECT})
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    /// Returns where a value is not as its schema says; the words of draft 7 that our schemas use.
+    fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+        let Value::Object(words) = schema else {
+            return if *schema == Value::Bool(false) { vec![format!("{at}: not allowed")] } else { Vec::new() };
+        };
+        let mut found = Vec::new();
+        for (word, rule) in words {
+            match word.as_str() {
+                "$ref" => {
+                    let name = rule.as_str().unwrap().strip_prefix("#/definitions/").unwrap();
+                    let definition = root["definitions"].get(name).unwrap_or_else(|| panic!("no definition {name}"));
+                    found.extend(faults(root, definition, value, at));
+                }
+                "type" => {
+                    let types = rule.as_array().cloned().unwrap_or_else(|| vec![rule.clone()]);
+                    let is = |name: &Value| match name.as_str().unwrap() {
+                        "object" => value.is_object(),
+                        "array" => value.is_array(),
+                        "string" => value.is_string(),
+                        "integer" => value.is_i64() || value.is_u64(),
+                        "number" => value.is_number(),
+                        "boolean" => value.is_boolean(),
+                        "null" => value.is_null(),
+                        other => panic!("unknown type {other}"),
+                    };
+                    if !types.iter().any(is) {
+                        found.push(format!("{at}: {value} is not {rule}"));
+                    }
+                }
+                "enum" if !rule.as_array().unwrap().contains(value) => {
+                    found.push(format!("{at}: {value} not in {rule}"))
+                }
+                "const" if rule != value => found.push(format!("{at}: {value} is not {rule}")),
+                "anyOf" | "oneOf" => {
+                    let tries: Vec<_> =
+                        rule.as_array().unwrap().iter().map(|one| faults(root, one, value, at)).collect();
+                    if !tries.iter().any(Vec::is_empty) {
+                        found.push(format!("{at}: none of {tries:?}"));
+                    }
+                }
+                "allOf" => rule.as_array().unwrap().iter().for_each(|one| found.extend(faults(root, one, value, at))),
+                "pattern" => {
+                    let pattern = regex::Regex::new(rule.as_str().unwrap()).unwrap();
+                    if value.as_str().is_some_and(|text| !pattern.is_match(text)) {
+                        found.push(format!("{at}: {value} does not match {rule}"));
+                    }
+                }
+                "required" => {
+                    for name in rule.as_array().unwrap() {
+                        if value.is_object() && value.get(name.as_str().unwrap()).is_none() {
+                            found.push(format!("{at}: {name} is missing"));
+                        }
+                    }
+                }
+                "minimum" if value.as_f64().is_some_and(|number| number < rule.as_f64().unwrap()) => {
+                    found.push(format!("{at}: {value} is below {rule}"));
+                }
+                "items" => {
+                    for (position, item) in value.as_array().into_iter().flatten().enumerate() {
+                        let rule = rule.as_array().map_or(rule, |rules| &rules[position]);
+                        found.extend(faults(root, rule, item, &format!("{at}[{position}]")));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Value::Object(entries) = value else { return found };
+        for (key, entry) in entries {
+            let at = format!("{at}.{key}");
+            let named = schema["properties"].get(key);
+            let patterned = schema["patternProperties"].as_object().into_iter().flatten();
+            let patterned = patterned.filter(|(pattern, _)| regex::Regex::new(pattern).unwrap().is_match(key));
+            let rules: Vec<&Value> = named.into_iter().chain(patterned.map(|(_, rule)| rule)).collect();
+            rules.iter().for_each(|rule| found.extend(faults(root, rule, entry, &at)));
+            if let (true, Some(rest)) = (rules.is_empty(), words.get("additionalProperties")) {
+                found.extend(faults(root, rest, entry, &at));
+            }
+        }
+        found
+    }
+
+    fn check(schema: &Value, text: &str) -> Vec<String> {
+        faults(schema, schema, &yaml::parse("file.yaml", text).unwrap().to_json(), "")
+    }
+
+    fn shipped() -> Catalog {
+        let manifests = builtin::PROVIDERS.iter().map(|(name, text)| manifest::load(name, text).unwrap());
+        manifests.map(|manifest| (manifest.provider.clone(), manifest)).collect()
+    }
+
+    #[test]
+    fn every_shipped_file_is_as_its_schema_says() {
+        let (presets, providers) = (preset(&shipped()), manifest::schema());
+        for (name, text) in builtin::PRESETS {
+            assert_eq!(check(&presets, text), [""; 0], "{name}");
+        }
+        let invented = ("larkfield", include_str!("../../examples/providers/larkfield.yaml"));
+        for (name, text) in builtin::PROVIDERS.iter().copied().chain([invented]) {
+            assert_eq!(check(&providers, text), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_schema_catches_what_the_reader_refuses() {
+        let presets = preset(&shipped());
+        let (_, text) = builtin::PRESETS[3];
+        for (right, wrong) in [
+            ("sync_frequency: hourly", "sync_freqency: hourly"),
+            ("sync_frequency: hourly", "sync_frequency: often"),
+            ("preset: aptem_hubspot", "preset: Aptem"),
+            ("  aptem:", "  aptme:"),
+            ("learner.programme:", "tutor.programme:"),
+            ("LMS_Provider: Aptem", "LMS_Provider: {Equals: Aptem}"),
+            ("LMS_Provider: Aptem", "CRM_Provider: Aptem"),
+            ("learner.programme: programme_name", "learner.programme: {form: programme_name}"),
+            ("recommended: true", "recommended: perhaps"),
+        ] {
+            assert!(text.contains(right), "{right}");
+            assert_ne!(check(&presets, &text.replacen(right, wrong, 1)), [""; 0], "{wrong}");
+        }
+        assert_eq!(check(&presets, "preset: a\nproviders: {aptem: {}}\n"), [": \"name\" is missing"]);
+    }
+
+    #[test]
+    fn a_manifest_with_a_typing_error_is_caught() {
+        let (_, text) = builtin::PROVIDERS[3];
+        for (right, wrong) in
+            [("kind: crm", "kind: cmr"), ("streams:", "strems:"), ("    rate: ", "    rat: "), ("page:", "pag:")]
+        {
+            if text.contains(right) {
+                assert_ne!(check(&manifest::schema(), &text.replacen(right, wrong, 1)), [""; 0], "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn overrides_may_unset_what_is_not_required() {
+        let overrides = overrides(&shipped());
+        let fine = "aptem:\n  sync_frequency: 15m\n  field_mappings: {learner.tutor: !unset, learner.division: x}\n\
+                    hubspot: {portal_id: 123, enabled: false}\n";
+        assert_eq!(check(&overrides, fine), [""; 0]);
+        assert_eq!(check(&overrides, "aptem: {field_mappings: ['aptem.x -> learner.division']}"), [""; 0]);
+        assert_ne!(check(&overrides, "hubspot: {portal_id: !unset}"), [""; 0]);
+        assert_ne!(check(&overrides, "hubspot: {portal_id: abc}"), [""; 0]);
+    }
+
+    #[test]
+    fn an_organization_has_five_fields() {
+        let fine = "name: Acme\nmax_learners: null\nbilling_name: Ann\nbilling_email: null\ntime_zone: Europe/London\n";
+        assert_eq!(check(&organization(), fine), [""; 0]);
+        assert_ne!(check(&organization(), &format!("{fine}slug: acme\n")), [""; 0]);
+    }
 }

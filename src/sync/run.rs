@@ -11,6 +11,7 @@ use super::upsert::Writer;
 use super::{Engine, Event, fetch, sweep};
 use crate::connector::{Connector, Failure, Page};
 use crate::domain::entity::Entity;
+use crate::domain::manifest::Sweep;
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::secrets::Secret;
@@ -165,7 +166,8 @@ impl Run<'_> {
                 provider_id: pair.1,
                 entity: stream.entity,
                 generation: state.generation,
-                full: open.mode == Mode::Full,
+                // Rows are marked as seen only where a sweep will ask: it costs a write for each row that did not change.
+                full: open.mode == Mode::Full && stream.stream.deletes.sweep != Sweep::Never,
                 now: records::moment(now),
                 adopt,
             },

@@ -13,7 +13,7 @@ const SENTINEL: &str = "sentinel-7Qz-credential";
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world
 }
 

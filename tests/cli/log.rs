@@ -5,14 +5,14 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world
 }
 
 #[test]
 fn runs_are_listed_newest_first_and_by_what_is_asked() {
     let world = acme();
-    world.organization("globex", "aptem");
+    world.seed_organization("globex", "aptem");
     world.ran("acme", "aptem", &Ran::default());
     world.ran("acme", "hubspot", &Ran { outcome: "failed", ..Ran::default() });
     world.ran("globex", "aptem", &Ran { finished: Some("2026-11-30T08:58:41.000Z"), ..Ran::default() });

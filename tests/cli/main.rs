@@ -1,11 +1,20 @@
 //! Every command through the real binary, as a person or a script calls it: stdout, stderr and exit code.
 
+mod config;
 mod credential;
+mod defaults;
+mod editor;
 mod help;
 mod init;
 mod log;
+mod org;
+mod overrides;
+mod powerbi;
+mod preset;
 mod provider;
 mod record;
+mod schema;
 mod seed;
 mod status;
 mod support;
+mod wizard;

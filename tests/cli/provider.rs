@@ -109,7 +109,7 @@ fn replacing_a_built_in_manifest_asks_and_never_breaks_what_uses_it() {
     world.run_with_input("provider add -f -", shipped).succeeds();
     assert_eq!(world.json("provider show hubspot")["built_in"], true);
 
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.overridden("acme", "hubspot", r#"{"page_size": 50}"#);
     let narrower = shipped.replace(
         "page_size: {type: int, default: 100, min: 1, max: 100",

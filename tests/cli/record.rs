@@ -4,10 +4,10 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.learner("acme", "aptem", "L1", "Adeyemi", None);
     world.learner("acme", "aptem", "L2", "Brown", Some("2026-11-20T00:00:00.000Z"));
-    world.organization("globex", "aptem");
+    world.seed_organization("globex", "aptem");
     world.learner("globex", "aptem", "L1", "Clark", None);
     world
 }

@@ -11,7 +11,7 @@ impl World {
     }
 
     /// Adds an organization on a preset.
-    pub fn organization(&self, slug: &str, preset: &str) {
+    pub fn seed_organization(&self, slug: &str, preset: &str) {
         let added = self
             .sql()
             .execute(

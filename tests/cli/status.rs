@@ -8,7 +8,7 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.overridden("acme", "aptem", r#"{"sync_frequency": "15m"}"#);
     world.overridden("acme", "hubspot", r#"{"portal_id": "77"}"#);
     for provider in ["aptem", "hubspot"] {
@@ -91,7 +91,7 @@ fn every_state_has_its_word() {
 #[test]
 fn what_is_missing_or_failing_is_told_with_the_command_to_run() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.seed_organization("acme", "aptem_hubspot");
     world.run("status acme").succeeds().prints(&[
         "settings missing",
         "missing: api_key",
@@ -127,8 +127,8 @@ fn records_in_quarantine_are_counted() {
 #[test]
 fn all_organizations_are_listed_what_fails_first_then_what_is_due() {
     let world = acme();
-    world.organization("umbra", "aptem");
-    world.organization("globex", "aptem");
+    world.seed_organization("umbra", "aptem");
+    world.seed_organization("globex", "aptem");
     world.run_with_input("credential set globex aptem api_key --from-stdin", "made-up-value").succeeds();
     world.ran("acme", "aptem", &Ran::default());
     world.ran("acme", "hubspot", &Ran::default());

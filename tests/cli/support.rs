@@ -86,11 +86,13 @@ impl World {
     }
 
     /// Runs a line, written as in a shell without `skillsctl`, with nothing on stdin.
+    #[must_use]
     pub fn run(&self, line: &str) -> Ended {
         self.run_with_input(line, "")
     }
 
     /// Runs a line with this on stdin.
+    #[must_use]
     pub fn run_with_input(&self, line: &str, input: &str) -> Ended {
         let mut command = self.command(line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -121,6 +123,27 @@ impl World {
         for line in lines {
             self.run(line).succeeds();
         }
+    }
+
+    /// Creates an organization named like its slug.
+    pub fn organization(&self, slug: &str, preset: &str) {
+        self.run(&format!("org create --name 'Org {slug}' --subdomain {slug} --preset {preset}")).succeeds();
+    }
+
+    /// Returns the document of a preset's newest defaults with one text in it replaced.
+    pub fn changed_preset(&self, preset: &str, old: &str, new: &str) -> String {
+        let document = self.run(&format!("preset export {preset}")).succeeds().stdout;
+        assert!(document.contains(old), "no `{old}` in\n{document}");
+        document.replacen(old, new, 1)
+    }
+
+    /// Runs a line that must fail with this exit code and leave the database as it is.
+    pub fn refused(&self, line: &str, exit: i32) -> Ended {
+        let before = self.database();
+        let ended = self.run(line).fails(exit);
+        assert_eq!(ended.stdout, "", "skillsctl {line}: a failure has no data");
+        assert!(self.database() == before, "skillsctl {line}: failed, but wrote");
+        ended
     }
 
     /// Returns what the database holds, as far as it can be told from outside: to prove that nothing was written.

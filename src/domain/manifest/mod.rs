@@ -7,10 +7,12 @@ mod lint;
 mod load;
 mod needs;
 mod read;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ pub(crate) use lint::{Finding, lint};
 pub(crate) use load::{check, load};
 pub(crate) use needs::{Need, secrets_missing, secrets_needed};
 pub(crate) use read::{Cursor, Deletes, Detail, Each, Flag, Method, Page, PageKind, Read, Stop, Sweep};
+pub(crate) use schema::schema;
 
 use super::duration::Length;
 use super::entity::Entity;
@@ -27,7 +30,7 @@ use super::path::Path;
 use super::slot::{JsonTemplate, Template};
 
 /// What sort of system a provider is; decides which entity its derived columns belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     Lms,
@@ -52,7 +55,7 @@ impl Kind {
 }
 
 /// A provider's manifest, defaults and mixins resolved.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) provider: Name,
@@ -135,7 +138,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
 }
 
 /// A setting that presets and overrides may give.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettingSpec {
     #[serde(rename = "type", default)]
@@ -157,7 +160,7 @@ pub(crate) struct SettingSpec {
 }
 
 /// The type of a setting's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SettingType {
     #[default]
@@ -190,7 +193,7 @@ impl SettingType {
 }
 
 /// A credential field.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretSpec {
     pub(crate) title: String,
@@ -210,7 +213,7 @@ impl SecretSpec {
 }
 
 /// How the service is spoken to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) base: Template,
@@ -244,7 +247,7 @@ fn default_page_bytes() -> u64 {
 }
 
 /// How requests prove who sends them.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Auth {
     #[default]
@@ -285,14 +288,14 @@ impl Auth {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Basic {
     pub(crate) user: Template,
     pub(crate) pass: Template,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Choose {
     /// The `enum` setting whose value picks.
@@ -301,7 +304,7 @@ pub(crate) struct Choose {
 }
 
 /// An OAuth 2.0 token request (RFC 6749; JWT bearer: RFC 7523). Its token goes in `Authorization: Bearer`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Oauth {
     pub(crate) grant: Grant,
@@ -328,7 +331,7 @@ fn default_token_ttl() -> Length {
     Length(3_600)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grant {
     ClientCredentials,
@@ -337,7 +340,7 @@ pub(crate) enum Grant {
 }
 
 /// Where the client's id and secret stand in a token request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ClientIn {
     #[default]
@@ -346,7 +349,7 @@ pub(crate) enum ClientIn {
 }
 
 /// The claims of an assertion signed with RS256.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Jwt {
     pub(crate) issuer: Template,
@@ -363,7 +366,7 @@ fn default_jwt_ttl() -> Length {
 }
 
 /// A login call whose answer is a session token.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     pub(crate) post: Template,
@@ -394,7 +397,7 @@ impl<'de> Deserialize<'de> for TokenAt {
 }
 
 /// A budget of requests, shared by all who use the same credential.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limit {
     pub(crate) rate: Rate,
@@ -433,7 +436,7 @@ impl<'de> Deserialize<'de> for Rate {
 }
 
 /// What an answer means. Rules of the stream come before those of `http`; the first that matches decides.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorRule {
     /// One status or several; without it any status matches.
@@ -488,7 +491,7 @@ impl<'de> Deserialize<'de> for Statuses {
 }
 
 /// What the engine does about an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     /// Send it again after a while, a few times.
@@ -510,7 +513,7 @@ pub(crate) enum Action {
 }
 
 /// A small call that proves the credential and tells whose it is.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Check {
     pub(crate) get: Template,
@@ -523,7 +526,7 @@ pub(crate) struct Check {
 }
 
 /// One remote collection.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stream {
     pub(crate) title: Option<String>,

@@ -1,5 +1,6 @@
 //! How a stream is read: requests, pages, the incremental cursor, detail calls, loops, and deletes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ impl Method {
 }
 
 /// A request that answers with pages of records.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Read {
     pub(crate) get: Option<Template>,
@@ -101,7 +102,7 @@ pub(crate) enum PageKind {
 }
 
 /// What ends a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stop {
     /// A page without records.
@@ -113,23 +114,25 @@ pub(crate) enum Stop {
 /// No service read so far has more pages than this; a loop has.
 const MOST_PAGES: u64 = 1_000_000;
 
+/// A `page` as written: exactly one way to the next page.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenPage {
+    token: Option<Path>,
+    next: Option<Path>,
+    link: Option<String>,
+    number: Option<u64>,
+    offset: Option<u64>,
+    keyset: Option<Path>,
+    first: Option<String>,
+    size: Option<Template>,
+    stop: Option<Vec<Stop>>,
+    max: Option<u64>,
+}
+
 impl<'de> Deserialize<'de> for Page {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Written {
-            token: Option<Path>,
-            next: Option<Path>,
-            link: Option<String>,
-            number: Option<u64>,
-            offset: Option<u64>,
-            keyset: Option<Path>,
-            first: Option<String>,
-            size: Option<Template>,
-            stop: Option<Vec<Stop>>,
-            max: Option<u64>,
-        }
-        let written = Written::deserialize(deserializer)?;
+        let written = WrittenPage::deserialize(deserializer)?;
         let link = match written.link.as_deref() {
             None => None,
             Some("header") => Some(PageKind::Link),
@@ -163,7 +166,7 @@ impl<'de> Deserialize<'de> for Page {
 }
 
 /// What makes a stream incremental: `changes` reads a window of time that ends when the run began.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cursor {
     /// Where a record says when it changed, if it does; asked for with the other fields.
@@ -185,7 +188,7 @@ fn default_settle() -> Length {
 }
 
 /// A call for each record whose answer is the record in full.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Detail {
     pub(crate) get: Template,
@@ -204,14 +207,14 @@ fn one() -> usize {
 }
 
 /// A loop: the stream is read once for each value of a list setting.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Each {
     pub(crate) settings: Name,
 }
 
 /// How a deleted record is noticed. Rows are marked, never removed.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Deletes {
     /// The record itself says so.
@@ -232,7 +235,7 @@ impl Default for Deletes {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Flag {
     pub(crate) field: Path,
@@ -240,7 +243,7 @@ pub(crate) struct Flag {
 }
 
 /// How often a stream that can be read by changes is read in full all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Sweep {
     Always,
