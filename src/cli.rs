@@ -89,6 +89,7 @@ pub(crate) enum Command {
     Org(commands::org::OrgCommand),
     #[command(subcommand)]
     Preset(commands::preset::PresetCommand),
+    Provider(commands::provider::ProviderArgs),
     #[command(subcommand)]
     Override(commands::overrides::OverrideCommand),
     #[command(subcommand)]
@@ -98,6 +99,9 @@ pub(crate) enum Command {
     Status(commands::status::StatusArgs),
     Log(commands::log::LogArgs),
     Record(commands::record::RecordArgs),
+    #[command(subcommand)]
+    Powerbi(commands::powerbi::PowerbiCommand),
+    Schema(commands::schema::SchemaArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),
