@@ -89,19 +89,19 @@ pub(crate) enum Command {
     Org(commands::org::OrgCommand),
     #[command(subcommand)]
     Preset(commands::preset::PresetCommand),
+    Provider(commands::provider::ProviderArgs),
     #[command(subcommand)]
     Override(commands::overrides::OverrideCommand),
     #[command(subcommand)]
     Config(commands::config::ConfigCommand),
-    #[command(subcommand)]
-    Powerbi(commands::powerbi::PowerbiCommand),
-    Schema(commands::schema::SchemaArgs),
-    Provider(commands::provider::ProviderArgs),
     Credential(commands::credential::CredentialArgs),
     Sync(commands::sync::SyncArgs),
     Status(commands::status::StatusArgs),
     Log(commands::log::LogArgs),
     Record(commands::record::RecordArgs),
+    #[command(subcommand)]
+    Powerbi(commands::powerbi::PowerbiCommand),
+    Schema(commands::schema::SchemaArgs),
     Completion(commands::completion::CompletionArgs),
     Version(commands::version::VersionArgs),
     Help(commands::help::HelpArgs),

@@ -54,8 +54,8 @@ impl Changed {
         }
         if output.can_ask() {
             let look = output.message_look();
-            changes(&self.changes, &look).lines().for_each(|line| output.note(line));
-            self.notes.iter().for_each(|note| output.note(note));
+            output.lay_out(changes(&self.changes, &look));
+            self.notes.iter().for_each(|note| output.lay_out(note));
         }
         if !output.confirm_harm(question)? {
             return Err(declined().into());

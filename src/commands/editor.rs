@@ -82,10 +82,7 @@ pub(crate) fn edit<T>(
 fn again(session: &Session, error: &anyhow::Error) -> bool {
     let output = &session.output;
     let Ok(ask) = output.ask("--file") else { return false };
-    let message = error.to_string();
-    let mut lines = message.lines();
-    output.warn(lines.next().unwrap_or_default());
-    lines.for_each(|line| output.note(line));
+    output.lay_out(error);
     matches!(ask.confirm("Open it again?"), Ok(Answer::Given(true)))
 }
 

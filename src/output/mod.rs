@@ -248,6 +248,11 @@ impl Output {
         }
     }
 
+    /// Shows what a question is about, line by line on stderr; also under `-q`.
+    pub(crate) fn lay_out(&self, text: impl Display) {
+        text.to_string().lines().for_each(|line| self.say(line));
+    }
+
     /// Says what should be looked at, on stderr.
     pub(crate) fn warn(&self, text: impl Display) {
         self.say(&format!("{} {text}", Ink::Yellow.on("warning:")));

@@ -7,7 +7,7 @@ use crate::support::world;
 #[test]
 fn every_leaf_tells_its_value_its_origin_and_who_overrode_it() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("override set acme aptem sync_frequency=15m").succeeds();
     world.run("override unset acme aptem field_mappings.learner.tutor").succeeds();
     let shown = world.run("config show acme aptem --origin").succeeds();
@@ -44,7 +44,7 @@ fn every_leaf_tells_its_value_its_origin_and_who_overrode_it() {
 #[test]
 fn a_setting_is_explained_layer_by_layer() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("override set acme aptem sync_frequency=15m").succeeds();
     insta::assert_snapshot!(world.run("config explain acme aptem.sync_frequency"), @r"
     aptem.sync_frequency: 15m

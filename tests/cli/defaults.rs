@@ -16,7 +16,7 @@ fn apply_new_defaults(world: &World) {
 #[test]
 fn new_defaults_leave_existing_organizations_byte_equal_and_reach_new_ones() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("override set acme aptem 'custom_field_123 -> learner.division'").succeeds();
     let look = |line: &str| world.run(line).succeeds().stdout;
     let lines = ["config show acme --json", "config show acme --origin", "powerbi filters acme", "powerbi roles acme"];
@@ -25,7 +25,7 @@ fn new_defaults_leave_existing_organizations_byte_equal_and_reach_new_ones() {
     let after: Vec<String> = lines.into_iter().map(look).collect();
     assert_eq!(before, after);
 
-    world.organization("globex", "aptem_hubspot");
+    world.create("globex", "aptem_hubspot");
     assert_eq!(world.json("config explain globex aptem.sync_frequency")["value"], "30m");
     let origin = &world.json("config explain globex aptem.sync_frequency")["layers"][1];
     assert_eq!((origin["origin"].as_str(), origin["message"].as_str()), (Some("default@2"), Some("every half hour")));
@@ -36,7 +36,7 @@ fn new_defaults_leave_existing_organizations_byte_equal_and_reach_new_ones() {
 #[test]
 fn an_upgrade_shows_each_setting_that_would_change_and_moves_only_when_told() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("override set acme aptem sync_frequency=15m").succeeds();
     apply_new_defaults(&world);
     let before = world.run("config show acme --json").succeeds().stdout;

@@ -15,14 +15,14 @@ fn editor(world: &mut World, script: &str) {
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world
 }
 
 /// Returns the file an error says was kept.
-fn kept(stderr: &str) -> String {
+fn kept(world: &World, stderr: &str) -> String {
     let path = stderr.split("kept in ").nth(1).unwrap().split(';').next().unwrap();
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path.replace("[HOME]", world.home().to_str().unwrap())).unwrap()
 }
 
 #[test]
@@ -73,7 +73,12 @@ fn an_organization_is_edited_as_a_document() {
     world.run("org edit acme").succeeds().prints(&["+ max_learners: 50"]);
     editor(&mut world, r#"sed -i 's/time_zone: .*/time_zone: Europe\/Lodnon/' "$1""#);
     let ended = world.run("org edit acme").fails(7).says(&["acme.yaml:", "did you mean `Europe/London`", "kept in"]);
-    assert!(kept(&ended.stderr).contains("Europe/Lodnon"));
+    assert!(kept(&world, &ended.stderr).contains("Europe/Lodnon"));
+    world.file("acme.yaml", &kept(&world, &ended.stderr).replace("Lodnon", "Dublin"));
+    world.run("org edit acme -f acme.yaml").succeeds().prints(&["~ time_zone: Europe/London -> Europe/Dublin"]);
+    world.file("acme.yaml", "name: Acme\nslug: other\ntime_zone: Europe/London\n");
+    world.refused("org edit acme -f acme.yaml", 7).says(&["acme.yaml:2:1"]);
+    world.refused("org edit acme -f acme.yaml --name Other", 2);
 }
 
 #[test]
@@ -82,10 +87,10 @@ fn without_a_terminal_a_mistake_keeps_what_was_typed_and_names_it() {
     editor(&mut world, r#"sed -i 's/sync_frequency: hourly/sync_freqency: hourly/' "$1""#);
     let ended = world.run("preset edit aptem").fails(7);
     let ended = ended.says(&["did you mean `sync_frequency`", "kept in", "skillsctl preset apply -f"]);
-    assert!(kept(&ended.stderr).contains("sync_freqency"));
+    assert!(kept(&world, &ended.stderr).contains("sync_freqency"));
     editor(&mut world, r#"echo '# typed' >> "$1"; exit 3"#);
     let ended = world.run("preset edit aptem").fails(7).says(&["ended with exit status: 3", "kept in"]);
-    assert!(kept(&ended.stderr).contains("# typed"));
+    assert!(kept(&world, &ended.stderr).contains("# typed"));
     world.set("SKILLSCTL_EDITOR", "no-such-editor");
     world.run("preset edit aptem").fails(7).says(&["`no-such-editor` cannot be started"]);
 }
@@ -106,7 +111,7 @@ fn what_has_moved_on_meanwhile_is_a_conflict_and_nothing_typed_is_lost() {
     let script = meanwhile("override set acme aptem sync_frequency=2h");
     editor(&mut world, &format!("{script}\nsed -i 's/aptem: {{}}/aptem: {{sync_frequency: 3h}}/' \"$1\""));
     let ended = world.run("override edit acme").fails(6).says(&["changed by somebody else", "kept in"]);
-    assert!(kept(&ended.stderr).contains("3h"));
+    assert!(kept(&world, &ended.stderr).contains("3h"));
     assert_eq!(world.json("config explain acme aptem.sync_frequency")["value"], "2h");
 
     let script = meanwhile("preset export bud | sed 's/hourly/4h/' | SKILLSCTL_KEY_FILE=x");

@@ -130,7 +130,7 @@ fn an_organization_is_edited_by_flags() {
 #[test]
 fn the_preset_is_changed_after_saying_what_stops_starts_and_is_needed() {
     let world = world();
-    world.organization("acme", "bud");
+    world.create("acme", "bud");
     world.run("override set acme bud sync_frequency=2h").succeeds();
     let ended = world.run("org set-preset acme aptem --dry-run").succeeds();
     let ended = ended.prints(&["~ preset: bud -> aptem", "- bud: synced 2h", "1 overrides", "+ aptem: synced hourly"]);
@@ -154,7 +154,7 @@ fn the_preset_is_changed_after_saying_what_stops_starts_and_is_needed() {
 #[test]
 fn a_thousand_organizations_are_listed_at_once() {
     let world = world();
-    world.organization("acme", "aptem");
+    world.create("acme", "aptem");
     let connection = rusqlite::Connection::open(world.db()).unwrap();
     connection
         .execute_batch(
@@ -168,4 +168,48 @@ fn a_thousand_organizations_are_listed_at_once() {
     assert_eq!(world.run("org list").succeeds().stdout.lines().count(), 1001);
     // The target is 20 ms for the program as shipped; this one is not optimized, and the machine may be busy.
     assert!(started.elapsed().as_millis() < 1500, "{:?}", started.elapsed());
+}
+
+#[test]
+fn every_change_is_in_the_audit_and_a_dry_run_is_not() {
+    let mut world = world();
+    world.all(&[
+        ACME,
+        "override set acme aptem sync_frequency=15m",
+        "override unset acme aptem field_mappings.learner.tutor",
+    ]);
+    world.file("bud.yaml", &world.changed_preset("bud", "hourly", "2h"));
+    world.at("2026-11-30T10:00:00Z");
+    world.all(&[
+        "org edit acme --name 'Acme Two' --dry-run",
+        "org edit acme --name 'Acme Two'",
+        "preset apply -f bud.yaml",
+        "org set-preset acme bud --yes",
+        "org upgrade acme --to 1 --yes",
+        "org suspend acme",
+        "org resume acme",
+        "org delete acme --yes",
+        "org restore acme",
+    ]);
+    let connection = rusqlite::Connection::open(world.db()).unwrap();
+    let sql =
+        "SELECT action || ' ' || subject || ' by ' || actor FROM audit_log WHERE action <> 'provider add' ORDER BY id";
+    let mut statement = connection.prepare(sql).unwrap();
+    let entries: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(
+        entries[6..],
+        [
+            "org create acme by admin",
+            "override set acme/aptem by admin",
+            "override unset acme/aptem by admin",
+            "org edit acme by admin",
+            "preset apply bud by admin",
+            "org set-preset acme by admin",
+            "org upgrade acme by admin",
+            "org suspend acme by admin",
+            "org resume acme by admin",
+            "org delete acme by admin",
+            "org restore acme by admin",
+        ]
+    );
 }

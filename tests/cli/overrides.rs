@@ -6,14 +6,14 @@ use crate::support::{World, world};
 
 fn acme() -> World {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world
 }
 
 #[test]
 fn several_settings_are_one_change_that_leaves_other_organizations_alone() {
     let world = acme();
-    world.organization("globex", "aptem_hubspot");
+    world.create("globex", "aptem_hubspot");
     let before = world.run("config show globex --json").succeeds().stdout;
     let line = "override set acme aptem sync_frequency=15m field_mappings.learner.division=custom_field_123 \
                 'aptem.account_code -> learner.account' 'powerbi_filters.learner.status=[Active, OnBreak]'";
@@ -155,7 +155,7 @@ fn a_file_replaces_the_overrides_of_the_providers_it_names() {
 #[test]
 fn one_entity_is_read_from_one_stream() {
     let world = world();
-    world.organization("acme", "aptem");
+    world.create("acme", "aptem");
     let streams = world.refused("override set acme aptem field_mappings.learner.division=organizations.region", 7);
     streams.says(&["read from two streams", "config show acme aptem --origin"]);
 }

@@ -7,7 +7,7 @@ use crate::support::world;
 #[test]
 fn filters_are_power_bi_objects_basic_and_advanced() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("override set acme aptem 'powerbi_filters.learner.progress={GreaterThanOrEqual: 50}'").succeeds();
     let printed = world.run("powerbi filters acme").succeeds().json();
     assert_eq!(
@@ -28,7 +28,7 @@ fn filters_are_power_bi_objects_basic_and_advanced() {
 #[test]
 fn roles_see_the_reports_of_the_pinned_defaults() {
     let world = world();
-    world.organization("acme", "aptem_hubspot");
+    world.create("acme", "aptem_hubspot");
     world.run("powerbi roles acme").succeeds().prints(&["tutor\tlearner-progress\n"]);
     let roles = world.json("powerbi roles acme");
     assert_eq!((&roles["kind"], &roles["items"][1]["role"]), (&json!("PowerbiRoleList"), &json!("tutor")));

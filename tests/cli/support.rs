@@ -75,6 +75,7 @@ impl World {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.home())
+            .env("TMPDIR", self.home())
             .env("USER", "admin")
             .env("SKILLSCTL_DB", self.db())
             .env("SKILLSCTL_KEY_FILE", self.key())
@@ -126,7 +127,7 @@ impl World {
     }
 
     /// Creates an organization named like its slug.
-    pub fn organization(&self, slug: &str, preset: &str) {
+    pub fn create(&self, slug: &str, preset: &str) {
         self.run(&format!("org create --name 'Org {slug}' --subdomain {slug} --preset {preset}")).succeeds();
     }
 

@@ -67,7 +67,7 @@ fn three_steps_lead_to_an_organization() {
 #[test]
 fn answers_are_checked_at_once() {
     let mut world = world();
-    world.organization("acme", "bud");
+    world.create("acme", "bud");
     let mut wizard = Wizard::start(&mut world, "org create");
     wizard.sees("Name").types(" ").sees("cannot be empty").types("Globex");
     wizard.sees("Subdomain").types("www").sees("reserved").types("acme").sees("taken by Org acme").types("globex");
@@ -133,7 +133,7 @@ fn a_no_at_the_end_writes_nothing() {
 #[test]
 fn a_change_that_can_be_undone_is_shown_and_asked_for() {
     let mut world = world();
-    world.organization("acme", "bud");
+    world.create("acme", "bud");
     let mut terminal = Wizard::start(&mut world, "org set-preset acme aptem");
     terminal.sees("- bud: synced hourly").sees("Move Org acme (acme) to Aptem defaults 1?").presses("n").ends(130);
     assert_eq!(world.json("org show acme")["preset"], "bud");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::change::{self, Changed};
 use super::super::editor::{self, Draft};
 use super::super::schema;
+use super::super::source::Source;
 use crate::domain::difference::Difference;
 use crate::domain::organization;
 use crate::error::{Exit, UserError};
@@ -17,7 +18,7 @@ use crate::yaml::{self, Part};
 
 /// Change an organization's name, limits, contact or time zone
 ///
-/// Without flags the organization opens in an editor. The subdomain stays what it was created with.
+/// Without flags or a file the organization opens in an editor. The subdomain stays what it was created with.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  skillsctl org edit acme\n  skillsctl org edit acme --name 'Acme Skills Ltd' --max-learners 800\n  skillsctl org edit acme --max-learners none --billing-email ''"
@@ -26,20 +27,23 @@ pub(crate) struct EditArgs {
     /// The organization's slug
     #[arg(value_name = "ORG")]
     org: String,
+    /// Document to apply, as the editor shows it; `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
     /// New name
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     name: Option<String>,
     /// Largest number of learners that are stored, or `none`
-    #[arg(long, value_name = "N|none")]
+    #[arg(long, value_name = "N|none", conflicts_with = "file")]
     max_learners: Option<String>,
     /// Name of the billing contact; empty takes it away
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
     billing_name: Option<String>,
     /// E-mail address of the billing contact; empty takes it away
-    #[arg(long, value_name = "EMAIL")]
+    #[arg(long, value_name = "EMAIL", conflicts_with = "file")]
     billing_email: Option<String>,
     /// Time zone that schedules are read in
-    #[arg(long, value_name = "ZONE")]
+    #[arg(long, value_name = "ZONE", conflicts_with = "file")]
     time_zone: Option<String>,
 }
 
@@ -105,23 +109,31 @@ pub(super) fn run(args: &EditArgs, session: &Session) -> Result<Exit> {
         let edited = by_flags(args, &organization)?;
         return keep(&mut store, session, &organization, &edited)?.tell(session, "OrgChange");
     }
+    if let Some(file) = args.file.clone() {
+        let source = Source { file };
+        let edited = by_document(&source.file, &source.read()?, &organization)?;
+        return keep(&mut store, session, &organization, &edited)?.tell(session, "OrgChange");
+    }
     let draft = Draft {
         name: organization.slug.as_str(),
         text: document(&organization),
         kind: "org",
         schema: schema::organization(),
         instead: "the flags, like `--name` or `--max-learners`".into(),
-        resume: format!("SKILLSCTL_EDITOR=cp skillsctl org edit {}   # after", organization.slug),
+        resume: format!("skillsctl org edit {} -f", organization.slug),
     };
     let changed = editor::edit(session, &draft, |name, text| {
-        let root = yaml::parse(name, text)?;
-        let edited: Document = root.read()?;
-        let edited = edited
-            .applied(&organization)
-            .map_err(|(field, message)| root.error_at(&[field], Part::Value, "invalid_value", message))?;
-        keep(&mut store, session, &organization, &edited)
+        keep(&mut store, session, &organization, &by_document(name, text, &organization)?)
     })?;
     changed.unwrap_or_else(|| Changed::unchanged(session, &organization.slug)).tell(session, "OrgChange")
+}
+
+/// Returns the organization as a document has it; what is wrong is said at its line.
+fn by_document(name: &str, text: &str, organization: &Organization) -> Result<Organization, UserError> {
+    let root = yaml::parse(name, text)?;
+    let document: Document = root.read()?;
+    let wrong = |(field, message): (&str, String)| root.error_at(&[field], Part::Value, "invalid_value", message);
+    document.applied(organization).map_err(wrong)
 }
 
 fn by_flags(args: &EditArgs, organization: &Organization) -> Result<Organization> {

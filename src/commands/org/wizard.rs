@@ -105,11 +105,11 @@ impl Wizard<'_> {
         let mut forward = true;
         while let Some(question) = questions.get(position) {
             if forward && let Some(heading) = question.heading() {
-                self.output.note(heading);
+                self.output.lay_out(heading);
             }
             forward = self.put(*question)?;
             if !forward && position == 0 {
-                self.output.note("this is the first question; Ctrl-C leaves");
+                self.output.lay_out("this is the first question; Ctrl-C leaves");
             }
             position = if forward { position + 1 } else { position.saturating_sub(1) };
         }
@@ -189,7 +189,7 @@ impl Wizard<'_> {
         let label = format!("Subdomain, like acme for acme.{}", self.base);
         let check = |text: &str| organization::subdomain(text).and_then(|slug| taken(self.connection, &slug));
         let Some(text) = self.ask.text(&label, suggested.as_deref(), check)?.given()? else { return Ok(None) };
-        self.output.note(format!("  -> {text}.{}", self.base));
+        self.output.lay_out(format!("  -> {text}.{}", self.base));
         self.draft.slug = organization::subdomain(&text).ok();
         Ok(Some(()))
     }
@@ -199,14 +199,14 @@ impl Wizard<'_> {
         let wanted = self.wanted()?;
         let (output, none) = (self.output, "none");
         let limit = wanted.max_learners.map_or("no limit".to_owned(), |number| number.to_string());
-        output.note(format!("  name           {}", wanted.name));
-        output.note(format!("  subdomain      {}.{}", wanted.slug, self.base));
-        output.note(format!("  max learners   {limit}"));
-        output.note(format!("  preset         {} (defaults {})", wanted.preset.name, wanted.preset.revision));
-        output.note(format!("  billing        {}", wanted.billing_name.as_deref().unwrap_or(none)));
-        output.note(format!("  billing e-mail {}", wanted.billing_email.as_deref().unwrap_or(none)));
-        output.note(format!("  time zone      {}", wanted.time_zone.name()));
-        defaults(self.connection, &wanted.preset)?.into_iter().for_each(|line| output.note(line));
+        output.lay_out(format!("  name           {}", wanted.name));
+        output.lay_out(format!("  subdomain      {}.{}", wanted.slug, self.base));
+        output.lay_out(format!("  max learners   {limit}"));
+        output.lay_out(format!("  preset         {} (defaults {})", wanted.preset.name, wanted.preset.revision));
+        output.lay_out(format!("  billing        {}", wanted.billing_name.as_deref().unwrap_or(none)));
+        output.lay_out(format!("  billing e-mail {}", wanted.billing_email.as_deref().unwrap_or(none)));
+        output.lay_out(format!("  time zone      {}", wanted.time_zone.name()));
+        defaults(self.connection, &wanted.preset)?.into_iter().for_each(|line| output.lay_out(line));
         match self.ask.confirm(&format!("Create {}?", wanted.name))? {
             Answer::Given(true) => Ok(Some(())),
             Answer::Given(false) => Err(declined().into()),

@@ -67,7 +67,7 @@ pub(crate) struct HistoryArgs {
 /// Print a preset's document, as a file to edit and apply
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  skillsctl preset export aptem_hubspot > aptem_hubspot.yaml\n  skillsctl preset export aptem_hubspot --revision 1"
+    after_help = "Examples:\n  skillsctl preset export aptem_hubspot > aptem_hubspot.yaml\n  skillsctl preset export aptem_hubspot --revision 1 > before.yaml"
 )]
 pub(crate) struct ExportArgs {
     /// The preset's slug
@@ -193,8 +193,24 @@ pub(super) fn export(args: &ExportArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let summary = presets::by_slug(store.read(), &args.preset)?;
     let stored = presets::revision(store.read(), &summary, args.revision.unwrap_or(summary.revision))?;
-    session.output.document(&ended(&with_schema_line("preset", &stored.document)))?;
+    let document = ended(&with_schema_line("preset", &stored.document));
+    if session.output.is_json() {
+        session.output.one(
+            "PresetExport",
+            &Export { slug: summary.slug, revision: stored.revision, document },
+            |_| String::new(),
+        )?;
+    } else {
+        session.output.document(&document)?;
+    }
     Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct Export {
+    slug: Name,
+    revision: u32,
+    document: String,
 }
 
 fn ended(text: &str) -> String {
