@@ -3,6 +3,8 @@
 //! `cargo bench --bench first_load -- [--records N] [--runs N]`. A server thread of this process answers pages made
 //! beforehand; the floor and the program run in turn as processes of their own, so that ratios hold on a noisy machine.
 
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};

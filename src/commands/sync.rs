@@ -87,7 +87,6 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let drawn = Drawn::new(session.output.progress());
     let options = Options {
         trigger: if args.all { Trigger::Schedule } else { Trigger::Manual },
-        provider: args.provider.clone(),
         stream: args.stream.clone(),
         full: args.full,
         keep: session.keep,

@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use decode::scalar;
 pub(crate) use errors::Failure;
 pub(crate) use limits::Limits;
-pub(crate) use read::{Page, PageRead, Start};
+pub(crate) use read::{Page, Start};
 pub(crate) use values::Window;
 
 use crate::domain::manifest::Manifest;

@@ -1,6 +1,7 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,6 +12,9 @@ use super::values::{Values, Window};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
+
+/// What became of a detail call: the record, none where it has gone, or why there is no telling.
+type Detailed = Result<Option<String>, Failure>;
 
 /// One page of records.
 pub(crate) struct Page {
@@ -152,8 +156,7 @@ impl PageRead<'_> {
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
         let thin: Vec<&str> = page.records().collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
-        let answers: Vec<std::sync::Mutex<Option<Result<Option<String>, Failure>>>> =
-            thin.iter().map(|_| None.into()).collect();
+        let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
         std::thread::scope(|scope| {
             for _ in 0..detail.concurrent.min(thin.len()) {
                 scope.spawn(|| {

@@ -22,11 +22,6 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// Returns the path to one top-level key, taken literally.
-    pub(crate) fn key(key: &str) -> Self {
-        Path { steps: vec![Step::Key(key.to_owned())], array: false }
-    }
-
     /// Returns the path below `self`.
     pub(crate) fn join(&self, below: &Path) -> Self {
         Path { steps: self.steps.iter().chain(&below.steps).cloned().collect(), array: below.array }

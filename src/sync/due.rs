@@ -1,6 +1,7 @@
 //! What is due: every enabled provider of every active organization whose schedule says so.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -37,9 +38,9 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             continue;
         }
         let key = (organization.preset_id, organization.defaults_revision);
-        if !pinned.contains_key(&key) {
+        if let Entry::Vacant(unread) = pinned.entry(key) {
             let summary = presets::by_slug(connection, organization.preset.as_str())?;
-            pinned.insert(key, lookup::preset_at(connection, &catalog, &summary, organization.defaults_revision)?);
+            unread.insert(lookup::preset_at(connection, &catalog, &summary, organization.defaults_revision)?);
         }
         let mut wanted = Vec::new();
         for (name, defaults) in &pinned[&key].providers {
