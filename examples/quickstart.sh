@@ -12,8 +12,10 @@ cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 bin=$CARGO_TARGET_DIR/debug
 
-heading() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
-run() { printf '\n$ %s\n' "$*"; eval "$*"; }
+bold= plain=
+if [[ -t 1 ]]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+heading() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+run() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; eval "$*"; }
 
 heading "Build skillsctl, and the sandbox that plays Aptem, HubSpot and three more services"
 run "cargo build --quiet --bin skillsctl --example sandbox"
