@@ -1,0 +1,226 @@
+//! Runs against a provider of the test's own on loopback, with a database in memory.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use ring::rand::SystemRandom;
+
+use super::run::Ended;
+use super::*;
+use crate::domain::manifest;
+use crate::domain::preset::{Catalog, read_preset};
+use crate::error::UserError;
+use crate::secrets::MasterKey;
+use crate::store::organizations::{self, NewOrganization, Organization};
+use crate::store::presets::NewRevision;
+use crate::store::runs::Outcome;
+use crate::store::{presets, providers};
+use crate::{secrets, vault};
+
+/// Answers a request, told by method and path with query, with a status, further headers, and a body.
+type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
+
+/// A provider that plays a script.
+struct Server {
+    url: String,
+    script: Arc<Mutex<Script>>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let nothing: Script = Box::new(|_| (500, String::new(), String::new()));
+        let server = Server { url, script: Arc::new(Mutex::new(nothing)), seen: Arc::default() };
+        let (script, seen) = (Arc::clone(&server.script), Arc::clone(&server.seen));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
+                std::thread::spawn(move || answer(stream, &script, &seen));
+            }
+        });
+        server
+    }
+
+    /// Plays this from now on.
+    fn play(&self, script: impl FnMut(&str) -> (u16, String, String) + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+        self.seen.lock().unwrap().clear();
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn answer(mut stream: TcpStream, script: &Mutex<Script>, seen: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    let (mut length, mut line, mut token) = (0, String::new(), String::new());
+    while reader.read_line(&mut line).unwrap() > 2 {
+        let (name, value) = line.split_once(':').unwrap();
+        match name.to_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap(),
+            "x-token" => token = format!(" {}", value.trim()),
+            _ => {}
+        }
+        line.clear();
+    }
+    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
+    let asked = format!("{}{token}", first.trim_end().trim_end_matches(" HTTP/1.1"));
+    seen.lock().unwrap().push(asked.clone());
+    let (status, headers, body) = (script.lock().unwrap())(&asked);
+    let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let kind = "content-type: application/json\r\nconnection: close\r\n";
+    write!(stream, "HTTP/1.1 {status} X\r\n{kind}{length}{headers}\r\n{body}").ok();
+}
+
+/// An answer of status 200.
+fn json(body: impl Into<String>) -> (u16, String, String) {
+    (200, String::new(), body.into())
+}
+
+/// A server, and an organization `acme` whose one provider `x` is read from it.
+struct World {
+    server: Server,
+    engine: Engine<'static>,
+    organization: Organization,
+}
+
+impl World {
+    /// `manifest` is what follows `http.base` in a manifest, `mappings` are those of the preset.
+    fn new(manifest: &str, settings: &str) -> Self {
+        let server = Server::new();
+        let mut store = crate::store::tests::memory();
+        let key = MasterKey::generate(&SystemRandom::new()).unwrap();
+        let id = store.database_id().to_owned();
+        let now = crate::config::now();
+        let organization = store
+            .change(Keep::Yes, |tx| {
+                vault::register(tx, &id, &key, now)?;
+                let slug = "acme".parse().map_err(anyhow::Error::msg)?;
+                put_manifest(tx, &server.url, manifest);
+                let preset_id = put_preset(tx, settings).0;
+                let new = NewOrganization {
+                    slug,
+                    name: "Acme".into(),
+                    preset_id,
+                    defaults_revision: 1,
+                    max_learners: None,
+                    billing_name: None,
+                    billing_email: None,
+                    time_zone: chrono_tz::Europe::London,
+                };
+                organizations::insert(tx, &new, now)?;
+                organizations::by_slug(tx, "acme")
+            })
+            .unwrap();
+        let vault = Box::leak(Box::new(Vault::unlock(&store, key).unwrap()));
+        let stop = Box::leak(Box::new(AtomicBool::new(false)));
+        let options = Options {
+            trigger: Trigger::Manual,
+            provider: None,
+            stream: None,
+            full: false,
+            keep: Keep::Yes,
+            jobs: 1,
+            allow_mass_delete: false,
+            actor: "test".into(),
+        };
+        World { server, engine: Engine::new(store, vault, stop, options, &|_| ()), organization }
+    }
+
+    /// Puts other defaults in force for the organization.
+    fn resettle(&mut self, settings: &str) {
+        let now = crate::config::now();
+        let change = |tx: &crate::store::Connection| {
+            let edited = Organization { defaults_revision: put_preset(tx, settings).1, ..self.organization.clone() };
+            organizations::update(tx, &edited, now)?;
+            organizations::by_slug(tx, "acme")
+        };
+        let organization = self.engine.store().change(Keep::Yes, change).unwrap();
+        self.organization = organization;
+    }
+
+    fn run(&self) -> Ended {
+        let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
+        run::run(&self.engine, &plan, std::collections::BTreeMap::new()).unwrap()
+    }
+
+    /// Runs, and proves that all went well.
+    fn run_well(&self) -> Tally {
+        let ended = self.run();
+        assert_eq!((ended.outcome, ended.error.map(|error| error.message)), (Outcome::Ok, None));
+        ended.tally
+    }
+
+    /// Returns the values of the first column of what a query finds, as text.
+    fn column(&self, sql: &str) -> Vec<String> {
+        let store = self.engine.store();
+        let mut statement = store.read().prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        rows.map(|row| row.unwrap().unwrap_or_default()).collect()
+    }
+
+    fn live(&self) -> Vec<String> {
+        self.column("SELECT external_key FROM learners WHERE deleted_at IS NULL ORDER BY external_key")
+    }
+}
+
+fn put_manifest(tx: &crate::store::Connection, url: &str, rest: &str) {
+    let text = format!("provider: x\nrevision: 1\nkind: lms\ntitle: X\nhttp:\n  base: {url}\n{rest}");
+    let manifest = manifest::load("x.yaml", &text).unwrap_or_else(|error| panic!("{error}"));
+    providers::put(tx, &manifest, &text, false, crate::config::now()).unwrap();
+}
+
+/// Returns the preset's id and the new revision.
+fn put_preset(tx: &crate::store::Connection, settings: &str) -> (i64, u32) {
+    let document = format!("preset: only_x\nname: Only X\nproviders:\n  x:\n    sync_frequency: hourly\n{settings}");
+    let catalog: Catalog = crate::lookup::catalog(tx).unwrap();
+    let preset = read_preset("p.yaml", &document, &catalog).unwrap_or_else(|error| panic!("{error}"));
+    let new = NewRevision { preset: &preset, document: &document, message: "", created_by: "test" };
+    let revision = presets::append(tx, &new, crate::config::now()).unwrap();
+    (presets::by_slug(tx, "only_x").unwrap().id, revision)
+}
+
+const NAMES: &str = "    field_mappings: {learner.last_name: name}\n";
+
+/// One stream of learners, read by key.
+const LEARNERS: &str = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/all?after={page}', page: {keyset: id, first: '0'}}
+    cursor: {overlap: 10m}
+    changes: {get: '/changes?from={window.from}&to={window.to}&after={page}', page: {keyset: id, first: '0'}}
+    deletes: {sweep: weekly, max: 0.5}
+";
+
+/// Answers with the learners of these numbers, two a page.
+fn learners(numbers: &'static [u32]) -> impl FnMut(&str) -> (u16, String, String) + Send + 'static {
+    move |asked| {
+        let after: u32 = asked.rsplit("after=").next().unwrap().parse().unwrap();
+        let page: Vec<String> = numbers
+            .iter()
+            .filter(|number| **number > after)
+            .take(2)
+            .map(|number| format!(r#"{{"id":{number},"name":"N{number}"}}"#))
+            .collect();
+        json(format!("[{}]", page.join(",")))
+    }
+}
+
+#[test]
+fn a_full_read_stores_and_a_second_one_reads_changes() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    assert_eq!(world.run_well().inserted, 3);
+    assert_eq!(world.run_well().unchanged, 3);
+    assert!(world.server.seen().iter().any(|asked| asked.starts_with("GET /changes?from=")));
+    assert_eq!(world.live(), ["1", "2", "3"]);
+}
