@@ -43,10 +43,12 @@ pub(super) fn next_read(
     if full {
         return (everything(), None);
     }
-    if state.shape.as_ref() != Some(&plan.shape) {
+    // A read begun under other settings may have left rows of theirs, even where these have been in force before.
+    let reshaped = state.open_read.as_ref().is_some_and(|open| open.shape != plan.shape);
+    if reshaped || state.shape.as_ref() != Some(&plan.shape) {
         return (
             everything(),
-            Some(format!("{}: mappings or filters changed, so it was read in full once", plan.name)),
+            Some(format!("{}: settings, mappings or filters changed, so it was read in full once", plan.name)),
         );
     }
     let every = stream.deletes.sweep.every();

@@ -12,7 +12,7 @@ use crate::connector::{Connector, Parts};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{Manifest, Stream};
 use crate::domain::names::Name;
-use crate::domain::settings::feeding_stream;
+use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
 use crate::lookup::{self, Integration};
 use crate::secrets::Secret;
@@ -39,7 +39,7 @@ pub(super) struct StreamPlan {
     pub(super) filters: Filters,
     /// The values of the stream's loop; one `None` for a stream without one.
     pub(super) each: Vec<Option<String>>,
-    /// Changes whenever the rows made from the same records would.
+    /// Changes whenever other records may be read, or other rows made from them.
     pub(super) shape: String,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
         let transform = Transform::new(name, stream, entity, &mappings)
             .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
-        let shape = shape(&settings.shape(), name, entity, &each);
+        let shape = shape(&provider, &settings, name, entity);
         streams.push(StreamPlan {
             name: name.to_owned(),
             entity,
@@ -113,12 +113,10 @@ fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &
     .into()
 }
 
-/// Returns a digest of what shapes rows: mappings and filters, the stream they come from, and the loop over it.
-fn shape(settings: &str, stream: &str, entity: Entity, each: &[Option<String>]) -> String {
-    let mut text = format!("{entity}<{stream}\n{settings}");
-    for value in each.iter().flatten() {
-        text.push_str(&format!("each={value}\n"));
-    }
+/// Returns a digest of what shapes rows: the manifest, the settings, and the stream they come from. A page that was to
+/// come next under other settings (of another address, or of another size) is not where a read goes on.
+fn shape(provider: &Provider, settings: &Effective, stream: &str, entity: Entity) -> String {
+    let text = format!("{entity}<{stream}\n{}\n{}", provider.manifest_hash, settings.shape());
     crate::store::hash(&text)[..16].to_owned()
 }
 

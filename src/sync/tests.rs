@@ -201,13 +201,13 @@ const LEARNERS: &str = "streams:
     deletes: {sweep: weekly, max: 0.5}
 ";
 
-/// Answers with the learners of these numbers, two a page.
+/// Answers a full read with the learners of these numbers, two a page. Nothing ever changes.
 fn learners(numbers: &'static [u32]) -> impl FnMut(&str) -> (u16, String, String) + Send + 'static {
     move |asked| {
         let after: u32 = asked.rsplit("after=").next().unwrap().parse().unwrap();
         let page: Vec<String> = numbers
             .iter()
-            .filter(|number| **number > after)
+            .filter(|number| **number > after && asked.starts_with("GET /all"))
             .take(2)
             .map(|number| format!(r#"{{"id":{number},"name":"N{number}"}}"#))
             .collect();
@@ -220,7 +220,49 @@ fn a_full_read_stores_and_a_second_one_reads_changes() {
     let world = World::new(LEARNERS, NAMES);
     world.server.play(learners(&[1, 2, 3]));
     assert_eq!(world.run_well().inserted, 3);
-    assert_eq!(world.run_well().unchanged, 3);
+    assert_eq!(world.run_well().read, 0);
     assert!(world.server.seen().iter().any(|asked| asked.starts_with("GET /changes?from=")));
+    assert_eq!(world.live(), ["1", "2", "3"]);
+}
+
+#[test]
+fn settings_taken_back_after_an_interrupted_read_leave_no_row_of_theirs() {
+    let mut world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    world.resettle("    field_mappings: {learner.last_name: name, learner.status: name}\n");
+    let mut first = learners(&[1, 2, 3]);
+    world.server.play(move |asked| if asked.ends_with("=0") { first(asked) } else { (400, String::new(), "{}".into()) });
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    assert_eq!(world.column("SELECT status FROM learners"), ["N1", "N2", ""]);
+    world.resettle(NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    assert_eq!(world.column("SELECT status FROM learners"), ["", "", ""]);
+}
+
+#[test]
+fn a_read_does_not_go_on_at_its_next_page_under_other_settings() {
+    let size = "settings: {size: {type: int, default: 1}}\n";
+    let stream = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/all?page={page}&size={settings.size}', page: {number: 1}}
+";
+    let mut world = World::new(&format!("{size}{stream}"), NAMES);
+    world.server.play(|asked| match asked {
+        "GET /all?page=1&size=1" => json(r#"[{"id":1}]"#),
+        _ => (400, String::new(), "{}".into()),
+    });
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    world.server.play(|asked| match asked {
+        "GET /all?page=1&size=2" => json(r#"[{"id":1},{"id":2}]"#),
+        "GET /all?page=2&size=2" => json(r#"[{"id":3}]"#),
+        _ => json("[]"),
+    });
+    world.resettle(&format!("    size: 2\n{NAMES}"));
+    world.run_well();
     assert_eq!(world.live(), ["1", "2", "3"]);
 }
