@@ -266,3 +266,15 @@ fn a_read_does_not_go_on_at_its_next_page_under_other_settings() {
     world.run_well();
     assert_eq!(world.live(), ["1", "2", "3"]);
 }
+
+#[test]
+fn no_content_is_an_empty_page_only_where_the_manifest_says_so() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    let before = world.column("SELECT watermark FROM sync_state");
+    world.server.play(|_| (204, String::new(), String::new()));
+    let ended = world.run();
+    assert_eq!(ended.error.map(|error| error.code), Some("empty_answer"));
+    assert_eq!(world.column("SELECT watermark FROM sync_state"), before);
+}
