@@ -232,7 +232,9 @@ fn settings_taken_back_after_an_interrupted_read_leave_no_row_of_theirs() {
     world.run_well();
     world.resettle("    field_mappings: {learner.last_name: name, learner.status: name}\n");
     let mut first = learners(&[1, 2, 3]);
-    world.server.play(move |asked| if asked.ends_with("=0") { first(asked) } else { (400, String::new(), "{}".into()) });
+    world
+        .server
+        .play(move |asked| if asked.ends_with("=0") { first(asked) } else { (400, String::new(), "{}".into()) });
     assert_eq!(world.run().outcome, Outcome::Failed);
     assert_eq!(world.column("SELECT status FROM learners"), ["N1", "N2", ""]);
     world.resettle(NAMES);
@@ -277,4 +279,31 @@ fn no_content_is_an_empty_page_only_where_the_manifest_says_so() {
     let ended = world.run();
     assert_eq!(ended.error.map(|error| error.code), Some("empty_answer"));
     assert_eq!(world.column("SELECT watermark FROM sync_state"), before);
+}
+
+#[test]
+fn calls_at_once_share_one_new_session() {
+    let login = "  auth: {login: {post: /login, token: text, ttl: 1h, use: {header: {x-token: '{token}'}}}}\n";
+    let detail = "    detail: {get: '/one/{record.id}', concurrent: 4}\n";
+    let pages = LEARNERS.replace("after={page}'", "after={page}&'").replace("&'", "'");
+    let world = World::new(&format!("{login}{pages}{detail}"), NAMES);
+    let mut sessions = 0;
+    let ids: Vec<String> = (1..=8).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+    world.server.play(move |asked| {
+        if asked == "POST /login" {
+            sessions += 1;
+            return (200, String::new(), format!("session{sessions}"));
+        }
+        // The first session ends as soon as the details are asked for; a new one ends the one before.
+        if asked.starts_with("GET /one/") {
+            let wanted = format!("session{}", sessions.max(2));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let (path, token) = asked["GET ".len()..].split_once(' ').unwrap();
+            let id = path.rsplit('/').next().unwrap();
+            return if token == wanted { json(format!(r#"{{"id":{id}}}"#)) } else { (401, String::new(), "{}".into()) };
+        }
+        json(if asked.contains("after=0") { format!("[{}]", ids.join(",")) } else { "[]".into() })
+    });
+    assert_eq!(world.run_well().inserted, 8);
+    assert_eq!(world.server.seen().iter().filter(|asked| *asked == "POST /login").count(), 2);
 }
