@@ -1,6 +1,6 @@
 //! One run: one provider of one organization through all stages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -38,6 +38,8 @@ struct Run<'r> {
     warnings: Vec<String>,
     /// How many learners may still be added; `None` is no limit.
     room: Option<u64>,
+    /// The rows of the stream being read that a dry run has found.
+    found: HashSet<i64>,
 }
 
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
@@ -58,7 +60,8 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
         Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
         None => None,
     };
-    let mut run = Run { engine, plan, connector: &connector, log, tally: Tally::default(), warnings: Vec::new(), room };
+    let (tally, warnings, found) = (Tally::default(), Vec::new(), HashSet::new());
+    let mut run = Run { engine, plan, connector: &connector, log, tally, warnings, room, found };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, .. } = run;
@@ -176,6 +179,7 @@ impl Run<'_> {
             now,
         };
         let before = self.tally;
+        self.found.clear();
         let (mut seen, mut bad_values) = (Vec::new(), 0);
         for each in open.each..stream.each.len() {
             let mut at = OpenRead { each, ..open.clone() };
@@ -225,6 +229,7 @@ impl Run<'_> {
             Ok((written, tally))
         })?;
         self.tally = tally;
+        self.found.extend(&written.found);
         writer.has_quarantine |= written.tally.quarantined > 0;
         if stream.entity == Entity::Learner {
             self.room = self.room.map(|room| room.saturating_sub(written.room_used));
@@ -258,7 +263,7 @@ impl Run<'_> {
             &self.plan.manifest,
             open,
             owner,
-            keep,
+            (keep == Keep::DryRun).then_some(&self.found),
             engine.options.allow_mass_delete,
         );
         let (swept, failure) = match swept {

@@ -307,3 +307,19 @@ fn calls_at_once_share_one_new_session() {
     assert_eq!(world.run_well().inserted, 8);
     assert_eq!(world.server.seen().iter().filter(|asked| *asked == "POST /login").count(), 2);
 }
+
+#[test]
+fn a_dry_run_of_a_full_read_compares_and_keeps_nothing() {
+    let mut world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    let before = world.column("SELECT concat_ws(' ', generation, watermark, open_read) FROM sync_state");
+    (world.engine.options.full, world.engine.options.keep) = (true, Keep::DryRun);
+    world.server.play(learners(&[1, 2, 4, 5]));
+    let tally = world.run_well();
+    assert_eq!((tally.unchanged, tally.inserted, tally.deleted), (2, 2, 1));
+    assert_eq!(world.column("SELECT concat_ws(' ', generation, watermark, open_read) FROM sync_state"), before);
+    assert_eq!(world.live(), ["1", "2", "3"]);
+    world.server.play(learners(&[4]));
+    assert_eq!(world.run().error.map(|error| error.code), Some("mass_delete"));
+}
