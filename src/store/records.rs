@@ -241,6 +241,15 @@ pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<bool> 
     Ok(changed > 0)
 }
 
+/// Returns the newest full read that any row of a provider of an organization was seen by.
+pub(crate) fn newest_generation(connection: &Connection, owner: &Owner) -> Result<i64> {
+    let sql = format!(
+        "SELECT coalesce(max(generation), 0) FROM {} WHERE organization_id = ?1 AND provider_id = ?2",
+        owner.entity.table()
+    );
+    Ok(connection.query_row(&sql, (owner.organization_id, owner.provider_id), |row| row.get(0))?)
+}
+
 /// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw,
 /// those `found` left out.
 pub(crate) fn unseen(

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) manifest: Manifest,
     pub(super) settings: BTreeMap<String, Value>,
     pub(super) streams: Vec<StreamPlan>,
+    /// The names of all streams that feed an entity, those left out of this run too.
+    pub(super) feeding: Vec<String>,
 }
 
 /// What is done with one stream.
@@ -55,7 +57,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("skillsctl override set {slug} {} {name}=VALUE", provider.slug))
             .into());
     }
-    let mut streams = Vec::new();
+    let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);
         let feeding = feeding_stream(entity, &mappings, &manifest).map_err(|message| {
@@ -63,6 +65,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
                 .hint(format!("skillsctl config show {} {}", organization.slug, provider.slug))
         })?;
         let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
+        feeding_names.push(name.to_owned());
         if engine.options.stream.as_deref().is_some_and(|only| only != name) {
             continue;
         }
@@ -87,7 +90,8 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
     if streams.is_empty() {
         return Err(nothing_to_read(engine, organization, &manifest));
     }
-    Ok(Plan { organization: organization.clone(), provider, settings: settings.declared(), manifest, streams })
+    let settings = settings.declared();
+    Ok(Plan { organization: organization.clone(), provider, settings, manifest, streams, feeding: feeding_names })
 }
 
 fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {

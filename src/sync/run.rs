@@ -99,6 +99,10 @@ impl Run<'_> {
             return Some(failure);
         }
         let plan = self.plan;
+        let pair = self.pair();
+        if let Err(failure) = self.change(|tx| state::keep_only(tx, pair, &plan.feeding)) {
+            return Some(failure);
+        }
         let mut worst = None;
         for stream in &plan.streams {
             let Err(failure) = self.stream(stream) else { continue };
@@ -158,20 +162,24 @@ impl Run<'_> {
         let (open, reason) =
             fetch::next_read(stream, &state, self.connector.provider_time(now), self.engine.options.full);
         self.warnings.extend(reason);
-        if open.mode == Mode::Full && state.open_read.as_ref() != Some(&open) {
-            state.generation += 1;
+        let mut owner = Owner {
+            organization_id: pair.0,
+            provider_id: pair.1,
+            entity: stream.entity,
+            generation: state.generation,
+            full: open.mode == Mode::Full,
+            now: records::moment(now),
+            adopt,
+        };
+        if owner.full && state.open_read.as_ref() != Some(&open) {
+            // Rows may also come from another stream that fed the entity before, with a count of its own.
+            let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
+            owner.generation = state.generation.max(newest) + 1;
         }
+        state.generation = owner.generation;
         state.open_read = Some(open.clone());
         let mut writer = Writer {
-            owner: Owner {
-                organization_id: pair.0,
-                provider_id: pair.1,
-                entity: stream.entity,
-                generation: state.generation,
-                full: open.mode == Mode::Full,
-                now: records::moment(now),
-                adopt,
-            },
+            owner,
             stream: stream.name.clone(),
             run_id: self.log.id,
             room: self.room,

@@ -323,3 +323,22 @@ fn a_dry_run_of_a_full_read_compares_and_keeps_nothing() {
     world.server.play(learners(&[4]));
     assert_eq!(world.run().error.map(|error| error.code), Some("mass_delete"));
 }
+
+#[test]
+fn rows_of_the_stream_that_was_read_before_do_not_stay_beside_those_of_the_new_one() {
+    let other = LEARNERS.replace("streams:\n", "").replace("learners:", "others:").replace("max: 0.5", "max: 1");
+    let mut world = World::new(&format!("{}{other}", LEARNERS.replace("max: 0.5", "max: 1")), NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    world.engine.options.full = true;
+    world.run_well();
+    world.engine.options.full = false;
+    world.resettle("    field_mappings: {learner.last_name: others.name}\n");
+    world.server.play(learners(&[7, 8]));
+    world.run_well();
+    assert_eq!(world.live(), ["7", "8"]);
+    world.resettle(NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    assert_eq!(world.live(), ["1", "2", "3"]);
+}
