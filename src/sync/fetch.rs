@@ -32,7 +32,7 @@ pub(super) fn next_read(
     };
     if let Some(open) = &state.open_read
         && open.shape == plan.shape
-        && open.each < plan.each.len()
+        && open.each <= plan.each.len()
         && (!full || open.mode == Mode::Full)
     {
         return (open.clone(), None);

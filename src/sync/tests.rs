@@ -342,3 +342,20 @@ fn rows_of_the_stream_that_was_read_before_do_not_stay_beside_those_of_the_new_o
     world.run_well();
     assert_eq!(world.live(), ["1", "2", "3"]);
 }
+
+#[test]
+fn a_read_whose_pages_are_all_stored_is_finished_and_not_begun_again() {
+    let feed = LEARNERS.replace("max: 0.5", "max: 0.5, feed: {get: /gone}");
+    let world = World::new(&feed, NAMES);
+    let mut all = learners(&[1, 2, 3]);
+    world.server.play(move |asked| if asked == "GET /gone" { (400, String::new(), "{}".into()) } else { all(asked) });
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    world.server.play(|_| json(r#"[{"id":2}]"#));
+    assert_eq!(world.run_well().deleted, 1);
+    assert_eq!(world.server.seen(), ["GET /gone"]);
+    assert_eq!(world.live(), ["1", "3"]);
+    assert_eq!(
+        world.column("SELECT format('%d', count(*)) FROM sync_state WHERE watermark IS NOT NULL AND open_read IS NULL"),
+        ["1"]
+    );
+}
