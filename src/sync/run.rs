@@ -197,6 +197,8 @@ impl Run<'_> {
             let read = fetch::read_of(stream, &at);
             fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
                 at.position = page.next.clone();
+                // The first answer may have told that our clock is ahead of the provider's.
+                at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 state.open_read = Some(at.clone());
                 bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
@@ -279,11 +281,11 @@ impl Run<'_> {
             Err(failure) => (0, Some(failure)),
         };
         self.tally.deleted += swept;
-        state.watermark = state.watermark.max(Some(open.to));
-        state.open_read = None;
+        let to = state.open_read.take().map_or(open.to, |open| open.to);
+        state.watermark = Some(to);
         state.shape = Some(open.shape.clone());
         if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = Some(open.to);
+            state.last_full_at = Some(to);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);

@@ -359,3 +359,28 @@ fn a_read_whose_pages_are_all_stored_is_finished_and_not_begun_again() {
         ["1"]
     );
 }
+
+#[test]
+fn the_watermark_is_in_the_time_of_the_provider_from_the_first_answer_on() {
+    let world = World::new(LEARNERS, NAMES);
+    let theirs = crate::config::now() - chrono::TimeDelta::hours(1);
+    let mut all = learners(&[1, 2, 3]);
+    world.server.play(move |asked| {
+        let (status, _, body) = all(asked);
+        (status, format!("date: {}\r\n", theirs.format("%a, %d %b %Y %H:%M:%S GMT")), body)
+    });
+    world.run_well();
+    let watermark: DateTime<Utc> = world.column("SELECT watermark FROM sync_state")[0].parse().unwrap();
+    assert!(watermark <= theirs + chrono::TimeDelta::minutes(1), "{watermark} is after {theirs}");
+}
+
+#[test]
+fn a_watermark_from_a_wrong_clock_is_not_believed() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2]));
+    world.run_well();
+    world.engine.store().read().execute("UPDATE sync_state SET watermark = '2099-01-01T00:00:00.000Z'", []).unwrap();
+    world.server.play(learners(&[1, 2, 3]));
+    assert_eq!(world.run_well().inserted, 1);
+    assert!(!world.column("SELECT watermark FROM sync_state")[0].starts_with("2099"));
+}
