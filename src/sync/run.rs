@@ -174,7 +174,10 @@ impl Run<'_> {
         if owner.full && state.open_read.as_ref() != Some(&open) {
             // Rows may also come from another stream that fed the entity before, with a count of its own.
             let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
-            owner.generation = state.generation.max(newest) + 1;
+            // One given up counts for nothing where several must miss a row: the next takes its number.
+            let given_up = state.open_read.as_ref().is_some_and(|open| open.mode == Mode::Full);
+            let next = i64::from(!given_up || stream.stream.deletes.after == 1);
+            owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
         }
         state.generation = owner.generation;
         state.open_read = Some(open.clone());

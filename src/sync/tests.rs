@@ -384,3 +384,23 @@ fn a_watermark_from_a_wrong_clock_is_not_believed() {
     assert_eq!(world.run_well().inserted, 1);
     assert!(!world.column("SELECT watermark FROM sync_state")[0].starts_with("2099"));
 }
+
+#[test]
+fn a_full_read_that_was_given_up_does_not_count_towards_a_delete() {
+    let mut world = World::new(&LEARNERS.replace("max: 0.5", "max: 1, after: 2"), NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    let mut first = learners(&[1, 2]);
+    world
+        .server
+        .play(move |asked| if asked.ends_with("=0") { first(asked) } else { (400, String::new(), "{}".into()) });
+    world.resettle("    field_mappings: {learner.first_name: name}\n");
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    world.resettle("    field_mappings: {learner.status: name}\n");
+    world.server.play(learners(&[1, 2]));
+    world.run_well();
+    assert_eq!(world.live(), ["1", "2", "3"]);
+    world.engine.options.full = true;
+    world.run_well();
+    assert_eq!(world.live(), ["1", "2"]);
+}
