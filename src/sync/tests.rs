@@ -404,3 +404,17 @@ fn a_full_read_that_was_given_up_does_not_count_towards_a_delete() {
     world.run_well();
     assert_eq!(world.live(), ["1", "2"]);
 }
+
+#[test]
+fn a_detail_that_has_gone_is_no_delete_until_a_row_is_marked() {
+    let detail = "    detail: {get: '/one/{record.id}', missing_ok: true}\n";
+    let world = World::new(&format!("{LEARNERS}{detail}"), NAMES);
+    let mut all = learners(&[1, 2]);
+    world.server.play(move |asked| match asked {
+        "GET /one/1" => json(r#"{"id":1,"name":"One"}"#),
+        "GET /one/2" => (404, String::new(), "{}".into()),
+        _ => all(asked),
+    });
+    let tally = world.run_well();
+    assert_eq!((tally.read, tally.inserted, tally.deleted), (2, 1, 0));
+}
