@@ -36,7 +36,9 @@ pub(super) fn feed(
                 let mut gone = 0;
                 for record in page.records() {
                     let mut values = Vec::new();
-                    projection.take(record, &mut values)?;
+                    if projection.take(record, &mut values).is_err() {
+                        continue;
+                    }
                     let Some(key) = values[key].and_then(crate::connector::scalar) else { continue };
                     gone += u64::from(records::delete(tx, owner, &key)?);
                 }

@@ -418,3 +418,11 @@ fn a_detail_that_has_gone_is_no_delete_until_a_row_is_marked() {
     let tally = world.run_well();
     assert_eq!((tally.read, tally.inserted, tally.deleted), (2, 1, 0));
 }
+
+#[test]
+fn a_deleted_record_that_cannot_be_read_stops_nothing() {
+    let world = World::new(&LEARNERS.replace("max: 0.5", "max: 0.5, feed: {get: /gone}"), NAMES);
+    let mut all = learners(&[1, 2]);
+    world.server.play(move |asked| if asked == "GET /gone" { json(r#"[{"\ud800":0},{"id":2}]"#) } else { all(asked) });
+    assert_eq!(world.run_well().deleted, 1);
+}
