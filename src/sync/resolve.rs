@@ -17,7 +17,7 @@ use crate::error::{Exit, UserError, nearest};
 use crate::lookup::{self, Integration};
 use crate::secrets::Secret;
 use crate::store::Store;
-use crate::store::organizations::Organization;
+use crate::store::organizations::{self, Organization, Status};
 use crate::store::providers::Provider;
 use crate::vault::Vault;
 
@@ -48,6 +48,14 @@ pub(super) struct StreamPlan {
 /// Returns the plan of one provider of one organization.
 pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Plan> {
     let store = engine.store();
+    // As it is now: since it was found due, it may have moved to other defaults or been suspended.
+    let organization = &organizations::by_slug(store.read(), organization.slug.as_str())?;
+    if organization.status != Status::Active {
+        let slug = &organization.slug;
+        return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
+            .hint(format!("skillsctl org resume {slug}"))
+            .into());
+    }
     let integration = lookup::one_integration(store.read(), organization, provider.as_str())?;
     let Integration { provider, manifest, settings, .. } = integration;
     if let Some(name) = settings.missing(&manifest).first() {

@@ -426,3 +426,17 @@ fn a_deleted_record_that_cannot_be_read_stops_nothing() {
     world.server.play(move |asked| if asked == "GET /gone" { json(r#"[{"\ud800":0},{"id":2}]"#) } else { all(asked) });
     assert_eq!(world.run_well().deleted, 1);
 }
+
+#[test]
+fn an_organization_is_synced_as_it_is_when_its_turn_comes() {
+    let mut world = World::new(LEARNERS, NAMES);
+    let stale = world.organization.clone();
+    world.resettle("    field_mappings: {learner.status: name}\n");
+    world.organization = stale;
+    world.server.play(learners(&[1]));
+    world.run_well();
+    assert_eq!(world.column("SELECT status FROM learners"), ["N1"]);
+    world.engine.store().read().execute("UPDATE organizations SET status = 'suspended'", []).unwrap();
+    let refused = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
+    assert_eq!(refused.downcast_ref::<UserError>().map(|error| error.code), Some("org_suspended"));
+}
