@@ -84,7 +84,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
         let transform = Transform::new(name, stream, entity, &mappings)
             .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
-        let shape = shape(&provider, &settings, name, entity);
+        let shape = shape(organization, &provider, &settings, (name, entity));
         streams.push(StreamPlan {
             name: name.to_owned(),
             entity,
@@ -125,10 +125,18 @@ fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &
     .into()
 }
 
-/// Returns a digest of what shapes rows: the manifest, the settings, and the stream they come from. A page that was to
-/// come next under other settings (of another address, or of another size) is not where a read goes on.
-fn shape(provider: &Provider, settings: &Effective, stream: &str, entity: Entity) -> String {
-    let text = format!("{entity}<{stream}\n{}\n{}", provider.manifest_hash, settings.shape());
+/// Returns a digest of what shapes rows: the manifest, the settings, the stream they come from, and what of the
+/// organization itself keeps rows out. A page that was to come next under other settings (of another address, or of
+/// another size) is not where a read goes on.
+fn shape(
+    organization: &Organization,
+    provider: &Provider,
+    settings: &Effective,
+    (stream, entity): (&str, Entity),
+) -> String {
+    let Organization { name, max_learners, .. } = organization;
+    let text =
+        format!("{entity}<{stream}\n{}\n{name:?} {max_learners:?}\n{}", provider.manifest_hash, settings.shape());
     crate::store::hash(&text)[..16].to_owned()
 }
 

@@ -440,3 +440,16 @@ fn an_organization_is_synced_as_it_is_when_its_turn_comes() {
     let refused = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
     assert_eq!(refused.downcast_ref::<UserError>().map(|error| error.code), Some("org_suspended"));
 }
+
+#[test]
+fn learners_over_the_limit_come_in_once_it_is_raised() {
+    let mut world = World::new(LEARNERS, NAMES);
+    world.organization.max_learners = Some(2);
+    world.resettle(NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    let ended = world.run();
+    assert_eq!((ended.outcome, ended.tally.inserted, ended.tally.over_cap), (Outcome::Partial, 2, 1));
+    world.organization.max_learners = Some(5);
+    world.resettle(NAMES);
+    assert_eq!(world.run_well().inserted, 1);
+}
