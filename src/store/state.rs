@@ -99,3 +99,16 @@ pub(crate) fn put(
     })?;
     Ok(())
 }
+
+/// Forgets how far all streams of a pair but these were read: one that is read again later begins anew, as its rows may be
+/// gone by then.
+pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i64), streams: &[String]) -> Result<()> {
+    tx.execute(
+        "DELETE FROM sync_state WHERE organization_id = :organization AND provider_id = :provider
+            AND stream NOT IN (SELECT value FROM json_each(:streams))",
+        named_params! {
+            ":organization": organization_id, ":provider": provider_id, ":streams": serde_json::to_string(streams)?,
+        },
+    )?;
+    Ok(())
+}
