@@ -343,7 +343,7 @@ fn evaluate<'a>(
             values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default();
         (name.as_str(), minijinja::Value::from(minijinja::value::Serde(found)))
     });
-    let made = expression.evaluate(minijinja::Value::from_iter(names))?;
+    let made = expression.evaluate(minijinja::Value::from_pairs(names))?;
     Ok(match made.kind() {
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
         minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),
@@ -612,6 +612,20 @@ mod tests {
     fn a_lone_surrogate_is_replaced_and_the_rest_kept() {
         assert_eq!(string(r#""a\ud83db\u00e9\n""#), "a\u{fffd}bé\n");
         assert_eq!(string(r#""\ud83d\ude00 ok \ud83d""#), "😀 ok \u{fffd}");
+    }
+
+    #[test]
+    fn an_expression_sees_the_values_of_its_names() {
+        let made = |text: &str, raw: &[Option<&RawValue>]| {
+            let expression = Expression::new(text).unwrap();
+            assert_eq!(expression.names.len(), raw.len());
+            let slots: Vec<usize> = (0..raw.len()).collect();
+            text_of(&evaluate(&expression, &slots, raw).unwrap()).map(Cow::into_owned)
+        };
+        let name: &RawValue = serde_json::from_str(r#""Ann Bee Cee""#).unwrap();
+        assert_eq!(made("(full_name|split)[1:]|join(' ')", &[Some(name)]).as_deref(), Some("Bee Cee"));
+        assert_eq!(made("[a, b]|select|join('+')", &[Some(name), None]).as_deref(), Some("Ann Bee Cee"));
+        assert_eq!(made("a", &[None]), None);
     }
 
     #[test]
