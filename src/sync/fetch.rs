@@ -12,20 +12,20 @@ use crate::store::state::{Mode, OpenRead, StreamState};
 /// Pages that may wait between the thread that fetches and the one that writes.
 const AHEAD: usize = 2;
 
-/// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is the provider's time.
-/// Returns the read and, where it is a full one for a reason worth telling, that reason.
+/// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is our time, `theirs` the
+/// provider's as far as it is known. Returns the read and, where it is a full one for a reason worth telling, that reason.
 pub(super) fn next_read(
     plan: &StreamPlan,
     state: &StreamState,
-    now: DateTime<Utc>,
+    (now, theirs): (DateTime<Utc>, DateTime<Utc>),
     full: bool,
 ) -> (OpenRead, Option<String>) {
     let stream = &plan.stream;
-    let settle = stream.cursor.as_ref().map_or(chrono::TimeDelta::zero(), |cursor| cursor.settle.delta());
+    let to = settled(plan, theirs);
     let everything = || OpenRead {
         mode: Mode::Full,
         from: None,
-        to: now - settle,
+        to,
         each: 0,
         position: None,
         shape: plan.shape.clone(),
@@ -53,16 +53,21 @@ pub(super) fn next_read(
     if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
         return (everything(), None);
     }
-    let from = (watermark - cursor.overlap.delta()).min(now - settle);
+    let from = (watermark - cursor.overlap.delta()).min(to);
     let changes = OpenRead {
         mode: Mode::Changes,
         from: Some(from),
-        to: now - settle,
+        to,
         each: 0,
         position: None,
         shape: plan.shape.clone(),
     };
     (changes, None)
+}
+
+/// Returns up to when everything is visible at the provider, at this time of its own.
+pub(super) fn settled(plan: &StreamPlan, theirs: DateTime<Utc>) -> DateTime<Utc> {
+    theirs - plan.stream.cursor.as_ref().map_or(chrono::TimeDelta::zero(), |cursor| cursor.settle.delta())
 }
 
 /// Returns the manifest's read for what was decided.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
@@ -152,8 +153,8 @@ impl Run<'_> {
             (state, adopt, quarantined)
         };
         let now = self.engine.now();
-        let (open, reason) =
-            fetch::next_read(stream, &state, self.connector.provider_time(now), self.engine.options.full);
+        let times = (now, self.connector.provider_time(now));
+        let (mut open, reason) = fetch::next_read(stream, &state, times, self.engine.options.full);
         self.warnings.extend(reason);
         if open.mode == Mode::Full && state.open_read.as_ref() != Some(&open) {
             state.generation += 1;
@@ -177,21 +178,26 @@ impl Run<'_> {
         };
         let before = self.tally;
         let (mut seen, mut bad_values) = (Vec::new(), 0);
-        for each in open.each..stream.each.len() {
+        let (first, connector) = (open.each, self.connector);
+        for each in first..stream.each.len() {
             let mut at = OpenRead { each, ..open.clone() };
-            if each > open.each {
+            if each > first {
                 at.position = None;
             }
             let read = fetch::read_of(stream, &at);
             fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
                 at.position = page.next.clone();
                 at.each = if at.position.is_some() { each } else { each + 1 };
+                // Only an answer tells the provider's time: by a clock of ours that is fast, the watermark would pass
+                // what is yet to happen there.
+                open.to = open.to.min(fetch::settled(stream, connector.provider_time(now)));
+                at.to = open.to;
                 state.open_read = Some(at.clone());
                 bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
                 Ok(())
             })?;
         }
-        self.finish_read(stream, &mut state, &open, &writer.owner)?;
+        self.finish_read(stream, &mut state, &open, &writer.owner, now)?;
         let read = self.tally.read - before.read;
         if read > 0 {
             let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
@@ -246,6 +252,7 @@ impl Run<'_> {
         state: &mut StreamState,
         open: &OpenRead,
         owner: &Owner,
+        now: DateTime<Utc>,
     ) -> Result<(), Failure> {
         let engine = self.engine;
         let keep = engine.options.keep;
@@ -270,7 +277,7 @@ impl Run<'_> {
         state.open_read = None;
         state.shape = Some(open.shape.clone());
         if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = Some(open.to);
+            state.last_full_at = Some(now);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);
