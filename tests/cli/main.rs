@@ -9,3 +9,7 @@ mod record;
 mod seed;
 mod status;
 mod support;
+mod sync;
+
+#[path = "../../examples/sandbox/sandbox/mod.rs"]
+mod sandbox;
