@@ -29,7 +29,7 @@ use clap::Parser as _;
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // Known before parsing, so that a usage error too is JSON where JSON was asked for.
-    let json = arguments.iter().any(|argument| argument == "--json");
+    let json = asks_for_json(&arguments);
     if let Err(error) = config::harden_process() {
         return output::report(&error, json);
     }
@@ -37,10 +37,39 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::report_usage(&error, json),
     };
-    let json = json || matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
+    let json = matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
     let ended = session::Session::new(cli.globals).and_then(|session| commands::run(cli.command, &session));
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => output::report(&store::explained(error), json),
+    }
+}
+
+/// Returns whether a command line, right or wrong, asks for JSON.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let json = |word: &str| word == "json" || word == "jsonl";
+    let words: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
+    let by_flag = words.iter().enumerate().any(|(position, word)| match *word {
+        "--json" => true,
+        "-o" | "--output" => words.get(position + 1).is_some_and(|format| json(format)),
+        word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")).is_some_and(json),
+    });
+    let by_variable = config::Environment::of_process().text("SKILLSCTL_OUTPUT").ok().flatten();
+    by_flag || by_variable.is_some_and(|format| json(&format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_asked_for_in_every_spelling() {
+        let asks = |line: &str| asks_for_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["x --json", "x -o json", "x -ojsonl", "x --output=json", "x --output jsonl y"] {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["x", "x -o table", "x --output yaml json"] {
+            assert!(!asks(line), "{line}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::entity::Entity;
+use crate::domain::filter;
 use crate::domain::names::Slug;
 use crate::error::Exit;
 use crate::lookup;
@@ -21,7 +23,8 @@ pub(crate) enum PowerbiCommand {
 
 /// Print an organization's filters as Power BI filter objects, always as JSON
 ///
-/// `filters` is what an embedded report takes as its `filters`. Disabled providers are left out.
+/// `filters` is what an embedded report takes as its `filters`. They always begin with one on `organization_slug`, so that
+/// a report shows this organization only. Disabled providers are left out.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  skillsctl powerbi filters acme\n  skillsctl powerbi filters acme aptem")]
 pub(crate) struct FiltersArgs {
@@ -69,13 +72,18 @@ fn filters(args: &FiltersArgs, session: &Session) -> Result<Exit> {
             lookup::integrations(connection, &organization, &preset)?
         }
     };
-    let enabled = integrations.iter().filter(|integration| integration.settings.enabled());
-    let filters = enabled.flat_map(|integration| {
+    let enabled: Vec<_> = integrations.iter().filter(|integration| integration.settings.enabled()).collect();
+    // Whatever the settings say, a report shows one organization only.
+    let own = Entity::ALL
+        .into_iter()
+        .filter(|entity| enabled.iter().any(|integration| integration.manifest.kind.entity() == *entity))
+        .map(|entity| filter::of_organization(entity, &organization.slug));
+    let set = enabled.iter().flat_map(|integration| {
         let kind = integration.manifest.kind;
         integration.settings.filters().into_iter().map(move |(column, condition)| condition.power_bi(&column, kind))
     });
-    let document =
-        Filters { kind: "PowerbiFilters", v: 1, organization: organization.slug.clone(), filters: filters.collect() };
+    let filters = own.chain(set).collect();
+    let document = Filters { kind: "PowerbiFilters", v: 1, organization: organization.slug.clone(), filters };
     session.output.document(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     Ok(Exit::Done)
 }

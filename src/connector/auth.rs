@@ -33,10 +33,16 @@ impl Connector<'_> {
         if member.is_empty() { Some(Value::from(token.text.expose())) } else { token.answer.get(member).cloned() }
     }
 
-    /// Gets a token if one is needed and the one at hand is missing or near its end.
+    /// Gets a token if one is needed and the one at hand is missing or near its end. Calls at once share one request for
+    /// it: a second one would spend the refresh token twice, or end the session of the first.
     pub(super) fn ensure_token(&self) -> Result<(), Failure> {
         let Some(source) = token_source(self.chosen(&self.manifest.http.auth)?, self)? else { return Ok(()) };
-        if self.lock_token().as_ref().is_some_and(|token| token.expires > Instant::now()) {
+        let at_hand = || self.lock_token().as_ref().is_some_and(|token| token.expires > Instant::now());
+        if at_hand() {
+            return Ok(());
+        }
+        let _alone = self.lock_renewing();
+        if at_hand() {
             return Ok(());
         }
         let token = match source {
@@ -47,10 +53,39 @@ impl Connector<'_> {
         Ok(())
     }
 
-    /// Forgets the token. Returns whether there is a way to get another.
-    pub(super) fn drop_token(&self) -> Result<bool, Failure> {
-        *self.lock_token() = None;
-        Ok(token_source(self.chosen(&self.manifest.http.auth)?, self)?.is_some())
+    /// Gives a request that was refused a new token, unless it carried an older one than there is by now. Returns false
+    /// if there is no way to get one.
+    pub(super) fn renew(&self, request: &mut Request, values: &Values<'_>) -> Result<bool, Failure> {
+        let auth = &self.manifest.http.auth;
+        if token_source(self.chosen(auth)?, self)?.is_none() {
+            return Ok(false);
+        }
+        let mut carried = Request { url: request.url.clone(), headers: Vec::new(), body: None, ..*request };
+        carried.url.set_query(None);
+        {
+            let _alone = self.lock_renewing();
+            self.authorize(auth, &mut carried, values)?;
+            let has = |part: &str| request.url.query().is_some_and(|query| query.split('&').any(|own| own == part));
+            let same = carried.headers.iter().all(|header| request.headers.contains(header))
+                && carried.url.query().is_none_or(|query| query.split('&').all(has));
+            if same {
+                *self.lock_token() = None;
+            }
+        }
+        self.ensure_token()?;
+        let named = |header: &str| carried.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header));
+        request.headers.retain(|(name, _)| !named(name));
+        let names: Vec<&str> =
+            carried.url.query().into_iter().flat_map(|query| query.split('&')).map(name_of).collect();
+        let kept = request.url.query().unwrap_or_default().split('&').filter(|part| !names.contains(&name_of(part)));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        request.url.set_query((!kept.is_empty()).then_some(kept.as_str()));
+        self.authorize(auth, request, values)?;
+        Ok(true)
+    }
+
+    fn lock_renewing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.renewing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock_token(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
@@ -339,6 +374,11 @@ fn token_source<'m>(auth: &'m Auth, connector: &Connector<'_>) -> Result<Option<
         Auth::Choose(_) => token_source(connector.chosen(auth)?, connector)?,
         _ => None,
     })
+}
+
+/// Returns the name in one part of a query.
+fn name_of(part: &str) -> &str {
+    part.split('=').next().unwrap_or_default()
 }
 
 fn renewal(seconds: u64) -> Duration {

@@ -63,28 +63,11 @@ impl Connector<'_> {
             let Some(error) = refused else {
                 return Ok(if empty { Response { body: Vec::new(), status: 204, ..response } } else { response });
             };
-            if reauthorized || !self.drop_token()? {
+            if reauthorized || !self.renew(&mut request, values)? {
                 return Err(Failure::Refused(error));
             }
             reauthorized = true;
-            self.ensure_token()?;
-            request.headers.retain(|(name, _)| !self.carries_credential(name));
-            self.authorize(&self.manifest.http.auth, &mut request, values)?;
         }
-    }
-
-    /// Returns whether authentication writes this header, so that a new token replaces the old one.
-    fn carries_credential(&self, name: &str) -> bool {
-        let mut probe = Request {
-            method: Method::Get,
-            url: "https://probe.invalid".parse().expect("a constant URL"),
-            headers: Vec::new(),
-            body: None,
-            timeout: Duration::ZERO,
-            limit: 0,
-        };
-        let written = self.authorize(&self.manifest.http.auth, &mut probe, &self.values(None));
-        written.is_ok() && probe.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     /// Sends a request, and again while the verdict says so and tries are left.

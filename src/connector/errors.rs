@@ -70,6 +70,11 @@ impl Connector<'_> {
             return Ok(self.verdict(rule, hint, request, response));
         }
         Ok(match response.status {
+            // Nothing proves nothing: a service that answers so for an empty page has a rule that says it.
+            204 | 205 => Verdict::Fail(Failure::Stream(
+                self.error(Exit::Unavailable, "empty_answer", request, response)
+                    .hint("check `api_url`: a proxy or another service may answer there"),
+            )),
             200..=299 => Verdict::Fine,
             401 => Verdict::Reauth(None),
             408 | 425 | 429 | 500..=599 => Verdict::Retry(None),

@@ -47,6 +47,8 @@ pub(crate) struct Connector<'a> {
     /// Tells budgets of different credentials apart.
     budget: String,
     token: Mutex<Option<auth::Token>>,
+    /// Held by the one call that gets a token.
+    renewing: Mutex<()>,
     stop: &'a AtomicBool,
     /// How far the provider's clock is ahead of ours, in milliseconds, as its last answer said.
     skew_ms: std::sync::atomic::AtomicI64,
@@ -92,6 +94,7 @@ impl<'a> Connector<'a> {
             limits: parts.limits,
             budget,
             token: Mutex::new(None),
+            renewing: Mutex::new(()),
             stop: parts.stop,
             skew_ms: std::sync::atomic::AtomicI64::new(0),
             usage: Usage::default(),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::entity::{Entity, Target};
 use super::manifest::Kind;
+use super::names::Slug;
 use crate::error::nearest;
 
 /// What a filter looks at: a column every row has by its origin, or a field of an entity.
@@ -231,6 +232,15 @@ impl Condition {
             }),
         }
     }
+}
+
+/// Returns the filter that keeps a report to one organization, by the column `organization_slug` of each table.
+pub(crate) fn of_organization(entity: Entity, slug: &Slug) -> Value {
+    json!({
+        "$schema": "http://powerbi.com/product/schema#basic",
+        "target": {"table": entity.table(), "column": "organization_slug"},
+        "filterType": 1, "operator": "In", "values": [slug], "requireSingleSelection": false,
+    })
 }
 
 impl fmt::Display for Condition {

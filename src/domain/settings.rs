@@ -206,12 +206,10 @@ impl Effective {
         required.filter(|name| self.setting(name.as_str()).is_none_or(|value| value.as_str() == Some(""))).collect()
     }
 
-    /// Returns the leaves as one text that changes whenever what is stored from a record would: mappings and filters.
+    /// Returns the leaves as one text that changes whenever what is read and stored would: all but whether and when.
     pub(crate) fn shape(&self) -> String {
-        let shaping = self
-            .values
-            .iter()
-            .filter(|(key, _)| matches!(key, SettingKey::FieldMapping(_) | SettingKey::PowerbiFilter(_)));
+        let shaping =
+            self.values.iter().filter(|(key, _)| !matches!(key, SettingKey::Enabled | SettingKey::SyncFrequency));
         shaping.map(|(key, resolved)| format!("{key}={}\n", resolved.value)).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! `learners` and `employers`: the data, written record by record inside the transaction of a page.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use anyhow::Result;
@@ -241,17 +241,39 @@ pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<bool> 
     Ok(changed > 0)
 }
 
-/// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw.
-pub(crate) fn unseen(connection: &Connection, owner: &Owner, oldest: i64) -> Result<(u64, u64)> {
-    let table = owner.entity.table();
+/// Returns the newest full read that any row of a provider of an organization was seen by.
+pub(crate) fn newest_generation(connection: &Connection, owner: &Owner) -> Result<i64> {
     let sql = format!(
-        "SELECT count(*), count(*) FILTER (WHERE generation < :oldest) FROM {table}
-         WHERE organization_id = :organization AND provider_id = :provider AND deleted_at IS NULL"
+        "SELECT coalesce(max(generation), 0) FROM {} WHERE organization_id = ?1 AND provider_id = ?2",
+        owner.entity.table()
     );
-    let parameters =
-        named_params! { ":organization": owner.organization_id, ":provider": owner.provider_id, ":oldest": oldest };
-    let (live, unseen): (i64, i64) = connection.query_row(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((u64::try_from(live).unwrap_or(0), u64::try_from(unseen).unwrap_or(0)))
+    Ok(connection.query_row(&sql, (owner.organization_id, owner.provider_id), |row| row.get(0))?)
+}
+
+/// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw,
+/// those `found` left out.
+pub(crate) fn unseen(
+    connection: &Connection,
+    owner: &Owner,
+    oldest: i64,
+    found: Option<&HashSet<i64>>,
+) -> Result<(u64, u64)> {
+    let table = owner.entity.table();
+    let rows = format!(
+        "FROM {table} WHERE organization_id = :organization AND provider_id = :provider AND deleted_at IS NULL"
+    );
+    let pair = named_params! { ":organization": owner.organization_id, ":provider": owner.provider_id };
+    let live: i64 = connection.query_row(&format!("SELECT count(*) {rows}"), pair, |row| row.get(0))?;
+    let mut statement = connection.prepare(&format!("SELECT id {rows} AND generation < :oldest"))?;
+    let mut ids = statement.query(named_params! {
+        ":organization": owner.organization_id, ":provider": owner.provider_id, ":oldest": oldest,
+    })?;
+    let mut unseen = 0;
+    while let Some(row) = ids.next()? {
+        let id = row.get(0)?;
+        unseen += u64::from(found.is_none_or(|found| !found.contains(&id)));
+    }
+    Ok((u64::try_from(live).unwrap_or(0), unseen))
 }
 
 /// Marks the rows that no full read since `oldest` saw as deleted. Returns how many.

@@ -99,3 +99,27 @@ pub(crate) fn put(
     })?;
     Ok(())
 }
+
+/// Forgets how far all streams of a pair but these were read: one that is read again later begins anew, as its rows may be
+/// gone by then.
+pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i64), streams: &[String]) -> Result<()> {
+    tx.execute(
+        "DELETE FROM sync_state WHERE organization_id = :organization AND provider_id = :provider
+            AND stream NOT IN (SELECT value FROM json_each(:streams))",
+        named_params! {
+            ":organization": organization_id, ":provider": provider_id, ":streams": serde_json::to_string(streams)?,
+        },
+    )?;
+    Ok(())
+}
+
+/// Forgets how far the providers of an organization that are none of `active` were read: their next read is a full one.
+pub(crate) fn forget_others(tx: &Connection, organization_id: i64, active: &[i64]) -> Result<()> {
+    // The count of full reads goes on: rows carry it.
+    tx.execute(
+        "UPDATE sync_state SET watermark = NULL, open_read = NULL, last_full_at = NULL
+         WHERE organization_id = :organization AND provider_id NOT IN (SELECT value FROM json_each(:active))",
+        named_params! { ":organization": organization_id, ":active": serde_json::to_string(active)? },
+    )?;
+    Ok(())
+}

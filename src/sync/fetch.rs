@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::sync_channel;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
 use crate::connector::{Connector, Failure, Page, Start, Window};
@@ -11,6 +11,14 @@ use crate::store::state::{Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
 const AHEAD: usize = 2;
+
+/// More than any two clocks differ that are set at all.
+const CLOCKS: TimeDelta = TimeDelta::days(1);
+
+/// Returns the end of a window that is read now, by the provider's time.
+pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
+    now - plan.stream.cursor.as_ref().map_or(TimeDelta::zero(), |cursor| cursor.settle.delta())
+}
 
 /// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is the provider's time.
 /// Returns the read and, where it is a full one for a reason worth telling, that reason.
@@ -21,43 +29,46 @@ pub(super) fn next_read(
     full: bool,
 ) -> (OpenRead, Option<String>) {
     let stream = &plan.stream;
-    let settle = stream.cursor.as_ref().map_or(chrono::TimeDelta::zero(), |cursor| cursor.settle.delta());
     let everything = || OpenRead {
         mode: Mode::Full,
         from: None,
-        to: now - settle,
+        to: end(plan, now),
         each: 0,
         position: None,
         shape: plan.shape.clone(),
     };
     if let Some(open) = &state.open_read
         && open.shape == plan.shape
-        && open.each < plan.each.len()
+        && open.each <= plan.each.len()
         && (!full || open.mode == Mode::Full)
     {
         return (open.clone(), None);
     }
-    let (Some(watermark), Some(cursor), Some(_)) = (state.watermark, &stream.cursor, &stream.changes) else {
+    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
+    let watermark = state.watermark.filter(|watermark| *watermark <= now + CLOCKS);
+    let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
         return (everything(), None);
     };
     if full {
         return (everything(), None);
     }
-    if state.shape.as_ref() != Some(&plan.shape) {
+    // A read begun under other settings may have left rows of theirs, even where these have been in force before.
+    let reshaped = state.open_read.as_ref().is_some_and(|open| open.shape != plan.shape);
+    if reshaped || state.shape.as_ref() != Some(&plan.shape) {
         return (
             everything(),
-            Some(format!("{}: mappings or filters changed, so it was read in full once", plan.name)),
+            Some(format!("{}: settings, mappings or filters changed, so it was read in full once", plan.name)),
         );
     }
     let every = stream.deletes.sweep.every();
     if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
         return (everything(), None);
     }
-    let from = (watermark - cursor.overlap.delta()).min(now - settle);
+    let from = (watermark - cursor.overlap.delta()).min(end(plan, now));
     let changes = OpenRead {
         mode: Mode::Changes,
         from: Some(from),
-        to: now - settle,
+        to: end(plan, now),
         each: 0,
         position: None,
         shape: plan.shape.clone(),

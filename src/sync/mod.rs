@@ -15,6 +15,9 @@ mod sweep;
 mod transform;
 mod upsert;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -12,12 +12,12 @@ use crate::connector::{Connector, Parts};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{Manifest, Stream};
 use crate::domain::names::Name;
-use crate::domain::settings::feeding_stream;
+use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
 use crate::lookup::{self, Integration};
 use crate::secrets::Secret;
 use crate::store::Store;
-use crate::store::organizations::Organization;
+use crate::store::organizations::{self, Organization, Status};
 use crate::store::providers::Provider;
 use crate::vault::Vault;
 
@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) manifest: Manifest,
     pub(super) settings: BTreeMap<String, Value>,
     pub(super) streams: Vec<StreamPlan>,
+    /// The names of all streams that feed an entity, those left out of this run too.
+    pub(super) feeding: Vec<String>,
 }
 
 /// What is done with one stream.
@@ -39,13 +41,21 @@ pub(super) struct StreamPlan {
     pub(super) filters: Filters,
     /// The values of the stream's loop; one `None` for a stream without one.
     pub(super) each: Vec<Option<String>>,
-    /// Changes whenever the rows made from the same records would.
+    /// Changes whenever other records may be read, or other rows made from them.
     pub(super) shape: String,
 }
 
 /// Returns the plan of one provider of one organization.
 pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Plan> {
     let store = engine.store();
+    // As it is now: since it was found due, it may have moved to other defaults or been suspended.
+    let organization = &organizations::by_slug(store.read(), organization.slug.as_str())?;
+    if organization.status != Status::Active {
+        let slug = &organization.slug;
+        return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
+            .hint(format!("skillsctl org resume {slug}"))
+            .into());
+    }
     let integration = lookup::one_integration(store.read(), organization, provider.as_str())?;
     let Integration { provider, manifest, settings, .. } = integration;
     if let Some(name) = settings.missing(&manifest).first() {
@@ -55,7 +65,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("skillsctl override set {slug} {} {name}=VALUE", provider.slug))
             .into());
     }
-    let mut streams = Vec::new();
+    let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);
         let feeding = feeding_stream(entity, &mappings, &manifest).map_err(|message| {
@@ -63,6 +73,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
                 .hint(format!("skillsctl config show {} {}", organization.slug, provider.slug))
         })?;
         let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
+        feeding_names.push(name.to_owned());
         if engine.options.stream.as_deref().is_some_and(|only| only != name) {
             continue;
         }
@@ -73,7 +84,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
         let transform = Transform::new(name, stream, entity, &mappings)
             .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
-        let shape = shape(&settings.shape(), name, entity, &each);
+        let shape = shape(organization, &provider, &settings, (name, entity));
         streams.push(StreamPlan {
             name: name.to_owned(),
             entity,
@@ -87,7 +98,8 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
     if streams.is_empty() {
         return Err(nothing_to_read(engine, organization, &manifest));
     }
-    Ok(Plan { organization: organization.clone(), provider, settings: settings.declared(), manifest, streams })
+    let settings = settings.declared();
+    Ok(Plan { organization: organization.clone(), provider, settings, manifest, streams, feeding: feeding_names })
 }
 
 fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
@@ -113,12 +125,18 @@ fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &
     .into()
 }
 
-/// Returns a digest of what shapes rows: mappings and filters, the stream they come from, and the loop over it.
-fn shape(settings: &str, stream: &str, entity: Entity, each: &[Option<String>]) -> String {
-    let mut text = format!("{entity}<{stream}\n{settings}");
-    for value in each.iter().flatten() {
-        text.push_str(&format!("each={value}\n"));
-    }
+/// Returns a digest of what shapes rows: the manifest, the settings, the stream they come from, and what of the
+/// organization itself keeps rows out. A page that was to come next under other settings (of another address, or of
+/// another size) is not where a read goes on.
+fn shape(
+    organization: &Organization,
+    provider: &Provider,
+    settings: &Effective,
+    (stream, entity): (&str, Entity),
+) -> String {
+    let Organization { name, max_learners, .. } = organization;
+    let text =
+        format!("{entity}<{stream}\n{}\n{name:?} {max_learners:?}\n{}", provider.manifest_hash, settings.shape());
     crate::store::hash(&text)[..16].to_owned()
 }
 

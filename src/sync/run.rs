@@ -1,6 +1,6 @@
 //! One run: one provider of one organization through all stages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -39,6 +39,8 @@ struct Run<'r> {
     warnings: Vec<String>,
     /// How many learners may still be added; `None` is no limit.
     room: Option<u64>,
+    /// The rows of the stream being read that a dry run has found.
+    found: HashSet<i64>,
 }
 
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
@@ -59,7 +61,8 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
         Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
         None => None,
     };
-    let mut run = Run { engine, plan, connector: &connector, log, tally: Tally::default(), warnings: Vec::new(), room };
+    let (tally, warnings, found) = (Tally::default(), Vec::new(), HashSet::new());
+    let mut run = Run { engine, plan, connector: &connector, log, tally, warnings, room, found };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, .. } = run;
@@ -97,6 +100,10 @@ impl Run<'_> {
             return Some(failure);
         }
         let plan = self.plan;
+        let pair = self.pair();
+        if let Err(failure) = self.change(|tx| state::keep_only(tx, pair, &plan.feeding)) {
+            return Some(failure);
+        }
         let mut worst = None;
         for stream in &plan.streams {
             let Err(failure) = self.stream(stream) else { continue };
@@ -156,21 +163,29 @@ impl Run<'_> {
         let (open, reason) =
             fetch::next_read(stream, &state, self.connector.provider_time(now), self.engine.options.full);
         self.warnings.extend(reason);
-        if open.mode == Mode::Full && state.open_read.as_ref() != Some(&open) {
-            state.generation += 1;
+        let mut owner = Owner {
+            organization_id: pair.0,
+            provider_id: pair.1,
+            entity: stream.entity,
+            generation: state.generation,
+            full: open.mode == Mode::Full,
+            now: records::moment(now),
+            adopt,
+        };
+        if owner.full && state.open_read.as_ref() != Some(&open) {
+            // Rows may also come from another stream that fed the entity before, with a count of its own.
+            let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
+            // One given up counts for nothing where several must miss a row: the next takes its number.
+            let given_up = state.open_read.as_ref().is_some_and(|open| open.mode == Mode::Full);
+            let next = i64::from(!given_up || stream.stream.deletes.after == 1);
+            owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
         }
+        state.generation = owner.generation;
+        // Rows are marked as seen only where a sweep will ask: it costs a write for each row that did not change.
+        owner.full &= stream.stream.deletes.sweep != Sweep::Never;
         state.open_read = Some(open.clone());
         let mut writer = Writer {
-            owner: Owner {
-                organization_id: pair.0,
-                provider_id: pair.1,
-                entity: stream.entity,
-                generation: state.generation,
-                // Rows are marked as seen only where a sweep will ask: it costs a write for each row that did not change.
-                full: open.mode == Mode::Full && stream.stream.deletes.sweep != Sweep::Never,
-                now: records::moment(now),
-                adopt,
-            },
+            owner,
             stream: stream.name.clone(),
             run_id: self.log.id,
             room: self.room,
@@ -178,6 +193,7 @@ impl Run<'_> {
             now,
         };
         let before = self.tally;
+        self.found.clear();
         let (mut seen, mut bad_values) = (Vec::new(), 0);
         for each in open.each..stream.each.len() {
             let mut at = OpenRead { each, ..open.clone() };
@@ -187,6 +203,8 @@ impl Run<'_> {
             let read = fetch::read_of(stream, &at);
             fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
                 at.position = page.next.clone();
+                // The first answer may have told that our clock is ahead of the provider's.
+                at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 state.open_read = Some(at.clone());
                 bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
@@ -227,6 +245,7 @@ impl Run<'_> {
             Ok((written, tally))
         })?;
         self.tally = tally;
+        self.found.extend(&written.found);
         writer.has_quarantine |= written.tally.quarantined > 0;
         if stream.entity == Entity::Learner {
             self.room = self.room.map(|room| room.saturating_sub(written.room_used));
@@ -260,7 +279,7 @@ impl Run<'_> {
             &self.plan.manifest,
             open,
             owner,
-            keep,
+            (keep == Keep::DryRun).then_some(&self.found),
             engine.options.allow_mass_delete,
         );
         let (swept, failure) = match swept {
@@ -268,11 +287,11 @@ impl Run<'_> {
             Err(failure) => (0, Some(failure)),
         };
         self.tally.deleted += swept;
-        state.watermark = state.watermark.max(Some(open.to));
-        state.open_read = None;
+        let to = state.open_read.take().map_or(open.to, |open| open.to);
+        state.watermark = Some(to);
         state.shape = Some(open.shape.clone());
         if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = Some(open.to);
+            state.last_full_at = Some(to);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);

@@ -1,5 +1,7 @@
 //! Deletes: what a feed of deleted records says, and what a complete full read no longer found, with a brake.
 
+use std::collections::HashSet;
+
 use super::fetch;
 use super::resolve::StreamPlan;
 use crate::connector::{Connector, Failure, Start, Window};
@@ -34,7 +36,9 @@ pub(super) fn feed(
                 let mut gone = 0;
                 for record in page.records() {
                     let mut values = Vec::new();
-                    projection.take(record, &mut values)?;
+                    if projection.take(record, &mut values).is_err() {
+                        continue;
+                    }
                     let Some(key) = values[key].and_then(crate::connector::scalar) else { continue };
                     gone += u64::from(records::delete(tx, owner, &key)?);
                 }
@@ -48,13 +52,14 @@ pub(super) fn feed(
 }
 
 /// Marks as deleted what complete full reads did not find. Stops instead if more would vanish than the brake allows.
+/// `dry` are the rows that a dry run has found: its pages were rolled back, so the rows themselves do not tell.
 pub(super) fn sweep(
     store: &mut Store,
     plan: &StreamPlan,
     manifest: &Manifest,
     open: &OpenRead,
     owner: &Owner,
-    keep: Keep,
+    dry: Option<&HashSet<i64>>,
     allow_mass: bool,
 ) -> Result<u64, Failure> {
     let deletes = &plan.stream.deletes;
@@ -62,7 +67,7 @@ pub(super) fn sweep(
         return Ok(0);
     }
     let oldest = owner.generation - i64::from(deletes.after) + 1;
-    let (live, unseen) = records::unseen(store.read(), owner, oldest).map_err(Failure::Internal)?;
+    let (live, unseen) = records::unseen(store.read(), owner, oldest, dry).map_err(Failure::Internal)?;
     if unseen == 0 {
         return Ok(0);
     }
@@ -83,5 +88,8 @@ pub(super) fn sweep(
             .hint("check whether the credential still sees everything; if they are really gone, sync again with `--full --allow-mass-delete`"),
         ));
     }
-    store.change(keep, |tx| records::sweep(tx, owner, oldest)).map_err(Failure::Internal)
+    match dry {
+        Some(_) => Ok(unseen),
+        None => store.change(Keep::Yes, |tx| records::sweep(tx, owner, oldest)).map_err(Failure::Internal),
+    }
 }

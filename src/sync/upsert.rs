@@ -31,6 +31,8 @@ pub(super) struct Written {
     pub(super) warnings: u64,
     /// How much of the room is used up.
     pub(super) room_used: u64,
+    /// The rows that were there already, in a dry run only.
+    pub(super) found: Vec<i64>,
 }
 
 impl Writer {
@@ -60,7 +62,8 @@ impl Writer {
                 }
             }
         }
-        written.tally.deleted += page.gone;
+        // Their rows are marked by whatever tells of deletes.
+        written.tally.read += page.gone;
         Ok(written)
     }
 
@@ -77,6 +80,7 @@ impl Writer {
             tally.filtered += 1;
         }
         if let Some(present) = records::find(tx, &self.owner, &record.key)? {
+            self.note(present.id, &mut written.found);
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
                 records::see(tx, &self.owner, present.id)?;
                 tally.unchanged += u64::from(in_scope);
@@ -116,6 +120,13 @@ impl Writer {
         Ok(())
     }
 
+    /// Notes a row that is there, where its mark of being seen is rolled back.
+    fn note(&self, id: i64, found: &mut Vec<i64>) {
+        if self.run_id.is_none() {
+            found.push(id);
+        }
+    }
+
     /// Files a record that cannot be stored. The row it would have changed was seen, so that no sweep takes it for gone.
     fn quarantine(
         &self,
@@ -127,6 +138,7 @@ impl Writer {
     ) -> Result<()> {
         written.tally.quarantined += 1;
         if let Some(present) = records::find(tx, &self.owner, key)? {
+            self.note(present.id, &mut written.found);
             records::see(tx, &self.owner, present.id)?;
         }
         if let Some(run_id) = self.run_id {

@@ -23,4 +23,8 @@ mod schema;
 mod seed;
 mod status;
 mod support;
+mod sync;
 mod wizard;
+
+#[path = "../../examples/sandbox/sandbox/mod.rs"]
+mod sandbox;

@@ -13,6 +13,10 @@ fn filters_are_power_bi_objects_basic_and_advanced() {
     assert_eq!(
         printed["filters"],
         json!([
+            {"$schema": "http://powerbi.com/product/schema#basic", "target": {"table": "learners", "column": "organization_slug"},
+             "filterType": 1, "operator": "In", "values": ["acme"], "requireSingleSelection": false},
+            {"$schema": "http://powerbi.com/product/schema#basic", "target": {"table": "employers", "column": "organization_slug"},
+             "filterType": 1, "operator": "In", "values": ["acme"], "requireSingleSelection": false},
             {"$schema": "http://powerbi.com/product/schema#basic", "target": {"table": "learners", "column": "LMS_Provider"},
              "filterType": 1, "operator": "In", "values": ["Aptem"], "requireSingleSelection": false},
             {"$schema": "http://powerbi.com/product/schema#advanced", "target": {"table": "learners", "column": "progress"},
@@ -21,7 +25,7 @@ fn filters_are_power_bi_objects_basic_and_advanced() {
              "filterType": 1, "operator": "In", "values": ["HubSpot"], "requireSingleSelection": false},
         ])
     );
-    assert_eq!(world.json("powerbi filters acme hubspot")["filters"].as_array().unwrap().len(), 1);
+    assert_eq!(world.json("powerbi filters acme hubspot")["filters"].as_array().unwrap().len(), 2);
     world.refused("powerbi filters acmee", 5);
 }
 

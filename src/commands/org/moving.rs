@@ -15,7 +15,7 @@ use crate::output::Change;
 use crate::session::Session;
 use crate::store::organizations::{self, Organization};
 use crate::store::presets::Summary;
-use crate::store::{Connection, Store, credentials, overrides, presets, records};
+use crate::store::{Connection, Store, credentials, overrides, presets, records, state};
 
 /// Move an organization to other defaults of its preset: the newest, or a revision
 ///
@@ -107,6 +107,8 @@ fn move_to(
         organizations::update(tx, &moving.moved, session.now)?;
         let active: Vec<i64> = moving.after.iter().map(|integration| integration.provider.id).collect();
         organizations::mark_dormant(tx, organization.id, &active)?;
+        // Another provider may take over their rows: should they come back, all is read again.
+        state::forget_others(tx, organization.id, &active)?;
         let (before, after) = (stand(organization), stand(&moving.moved));
         change::record(tx, session, (action, slug.as_str()), (Some(&before), Some(&after)))
     })?;
