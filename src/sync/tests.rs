@@ -453,3 +453,20 @@ fn learners_over_the_limit_come_in_once_it_is_raised() {
     world.resettle(NAMES);
     assert_eq!(world.run_well().inserted, 1);
 }
+
+#[test]
+fn a_provider_that_returns_is_read_anew() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    let dormant = |active: &[i64]| {
+        let id = world.organization.id;
+        world.engine.store().change(Keep::Yes, |tx| organizations::mark_dormant(tx, id, active)).unwrap();
+    };
+    dormant(&[]);
+    // Meanwhile another provider has taken one of them over.
+    world.engine.store().read().execute("DELETE FROM learners WHERE external_key = '2'", []).unwrap();
+    dormant(&[1]);
+    assert_eq!(world.run_well().inserted, 1);
+    assert_eq!(world.live(), ["1", "2", "3"]);
+}
