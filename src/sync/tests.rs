@@ -470,3 +470,15 @@ fn a_provider_that_returns_is_read_anew() {
     assert_eq!(world.run_well().inserted, 1);
     assert_eq!(world.live(), ["1", "2", "3"]);
 }
+
+#[test]
+fn a_run_that_a_wrong_clock_started_does_not_put_off_all_others() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1]));
+    world.run_well();
+    let due = || due::due(world.engine.store().read(), crate::config::now(), false).unwrap().len();
+    assert_eq!(due(), 0);
+    let later = "UPDATE integration_sync_logs SET started_at = '2099-01-01T00:00:00.000Z'";
+    world.engine.store().read().execute(later, []).unwrap();
+    assert_eq!(due(), 1);
+}
