@@ -482,3 +482,12 @@ fn a_run_that_a_wrong_clock_started_does_not_put_off_all_others() {
     world.engine.store().read().execute(later, []).unwrap();
     assert_eq!(due(), 1);
 }
+
+#[test]
+fn a_run_that_may_read_no_stream_at_all_has_failed() {
+    let rule = "    errors: [{status: 403, do: skip_stream}]\n";
+    let world = World::new(&format!("{LEARNERS}{rule}"), NAMES);
+    world.server.play(|_| (403, String::new(), "{}".into()));
+    let ended = world.run();
+    assert_eq!((ended.outcome, ended.error.map(|error| error.code)), (Outcome::Failed, Some("stream_not_readable")));
+}
