@@ -33,6 +33,11 @@ impl Connector<'_> {
         if member.is_empty() { Some(Value::from(token.text.expose())) } else { token.answer.get(member).cloned() }
     }
 
+    /// Returns the token itself.
+    pub(super) fn token_text(&self) -> Option<Secret> {
+        self.lock_token().as_ref().map(|token| Secret::from(token.text.expose().to_owned()))
+    }
+
     /// Gets a token if one is needed and the one at hand is missing or near its end. Calls at once share one request for
     /// it: a second one would spend the refresh token twice, or end the session of the first.
     pub(super) fn ensure_token(&self) -> Result<(), Failure> {

@@ -169,9 +169,12 @@ impl<'a> Connector<'a> {
         use_them(&self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Returns a text from outside, shortened and without any of this connector's secrets.
+    /// Returns a text from outside, shortened and without any of this connector's secrets or its token.
     fn harmless(&self, text: &str) -> String {
-        let redacted = self.with_secrets(|secrets| crate::secrets::redact(text, &secrets.values().collect::<Vec<_>>()));
+        let token = self.token_text();
+        let redacted = self.with_secrets(|secrets| {
+            crate::secrets::redact(text, &secrets.values().chain(token.as_ref()).collect::<Vec<_>>())
+        });
         let one_line = redacted.split_whitespace().collect::<Vec<_>>().join(" ");
         match one_line.char_indices().nth(200) {
             Some((end, _)) => format!("{}...", &one_line[..end]),

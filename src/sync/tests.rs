@@ -491,3 +491,15 @@ fn a_run_that_may_read_no_stream_at_all_has_failed() {
     let ended = world.run();
     assert_eq!((ended.outcome, ended.error.map(|error| error.code)), (Outcome::Failed, Some("stream_not_readable")));
 }
+
+#[test]
+fn a_session_that_the_provider_echoes_is_not_shown() {
+    let login = "  auth: {login: {post: /login, token: text, ttl: 1h, use: {header: {x-token: '{token}'}}}}\n";
+    let world = World::new(&format!("{login}  error_message: [message]\n{LEARNERS}"), NAMES);
+    world.server.play(|asked| match asked {
+        "POST /login" => (200, String::new(), "SENTINEL".into()),
+        _ => (400, String::new(), r#"{"message":"no rights for SENTINEL here"}"#.into()),
+    });
+    let said = world.run().error.unwrap().message;
+    assert!(said.ends_with("no rights for [redacted] here"), "{said}");
+}
