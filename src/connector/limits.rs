@@ -45,7 +45,9 @@ impl Limits {
 
     /// Holds a budget back after the provider refused a request for its rate.
     pub(super) fn hold(&self, budget: &str, until: Instant) {
-        self.window(budget).lock().unwrap_or_else(PoisonError::into_inner).not_before = Some(until);
+        let window = self.window(budget);
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.not_before = window.not_before.max(Some(until));
     }
 
     fn window(&self, budget: &str) -> Arc<Mutex<SlidingWindow>> {
@@ -96,6 +98,7 @@ mod tests {
         let rate = Rate { requests: 3, per: Length(10) };
         let now = Instant::now();
         limits.hold("a", now + Duration::from_secs(5));
+        limits.hold("a", now + Duration::from_secs(1));
         assert_eq!(limits.take("a", rate, now), Some(Duration::from_secs(5)));
         assert_eq!(limits.take("a", rate, now + Duration::from_secs(5)), None);
     }
