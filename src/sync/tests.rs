@@ -503,3 +503,12 @@ fn a_session_that_the_provider_echoes_is_not_shown() {
     let said = world.run().error.unwrap().message;
     assert!(said.ends_with("no rights for [redacted] here"), "{said}");
 }
+
+#[test]
+fn a_loop_over_nothing_is_a_missing_setting_and_no_complete_read() {
+    let loops =
+        format!("settings: {{centres: {{type: list, required: true}}}}\n{LEARNERS}    each: {{settings: centres}}\n");
+    let world = World::new(&loops, &format!("    centres: []\n{NAMES}"));
+    let refused = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
+    assert_eq!(refused.downcast_ref::<UserError>().map(|error| error.code), Some("setting_missing"));
+}
