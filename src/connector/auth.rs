@@ -293,7 +293,7 @@ impl Connector<'_> {
     fn send_for_token(&self, request: &Request) -> Result<Response, Failure> {
         let response = self.send_retrying(request, true, &mut |response, _| match response.status {
             200..=299 => super::errors::Verdict::Fine,
-            408 | 425 | 429 | 500..=599 => super::errors::Verdict::Retry(None),
+            408 | 425 | 429 | 500..=599 => super::errors::Verdict::Retry(None, None),
             _ => super::errors::Verdict::Fine,
         })?;
         if (200..=299).contains(&response.status) {

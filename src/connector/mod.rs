@@ -44,8 +44,7 @@ pub(crate) struct Connector<'a> {
     rotate: &'a Rotate<'a>,
     client: &'a Client,
     limits: &'a Limits,
-    /// Tells budgets of different credentials apart.
-    budget: String,
+    budgets: Vec<limits::Budget>,
     token: Mutex<Option<auth::Token>>,
     /// Held by the one call that gets a token.
     renewing: Mutex<()>,
@@ -84,7 +83,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
-        let budget = limits::budget(parts.manifest.provider.as_str(), parts.secrets.values());
+        let budgets = limits::budgets(parts.manifest, parts.secrets.values());
         Connector {
             manifest: parts.manifest,
             settings: parts.settings,
@@ -92,7 +91,7 @@ impl<'a> Connector<'a> {
             rotate: parts.rotate,
             client: parts.client,
             limits: parts.limits,
-            budget,
+            budgets,
             token: Mutex::new(None),
             renewing: Mutex::new(()),
             stop: parts.stop,

@@ -512,3 +512,12 @@ fn a_loop_over_nothing_is_a_missing_setting_and_no_complete_read() {
     let refused = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
     assert_eq!(refused.downcast_ref::<UserError>().map(|error| error.code), Some("setting_missing"));
 }
+
+#[test]
+fn what_a_rule_advises_is_told_when_trying_again_did_not_help() {
+    let rule = "  errors: [{status: 400, do: retry, wait: 0s, hint: lower the size}]\n";
+    let world = World::new(&format!("{rule}{LEARNERS}"), NAMES);
+    world.server.play(|_| (400, String::new(), "{}".into()));
+    assert_eq!(world.run().error.unwrap().hint.as_deref(), Some("lower the size"));
+    assert_eq!(world.server.seen().len(), 5);
+}
