@@ -435,7 +435,12 @@ pub(crate) fn feeding_stream<'m>(
     match streams.as_slice() {
         [] if mappings.is_empty() => Ok(None),
         [] => Ok(manifest.stream_for(entity)),
-        [one] => Ok(Some(one)),
+        [one] => match manifest.stream(one).and_then(|stream| stream.entity) {
+            Some(fed) if fed != entity => {
+                Err(format!("the stream `{one}` feeds `{fed}`, and cannot feed `{entity}` too"))
+            }
+            _ => Ok(Some(one)),
+        },
         [one, two, ..] => {
             Err(format!("the mappings of `{entity}` read from two streams, `{one}` and `{two}`: an entity has one"))
         }

@@ -17,7 +17,7 @@ use crate::store::organizations::{self, NewOrganization, Organization};
 use crate::store::presets::NewRevision;
 use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
-use crate::{secrets, vault};
+use crate::vault;
 
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
@@ -520,4 +520,15 @@ fn what_a_rule_advises_is_told_when_trying_again_did_not_help() {
     world.server.play(|_| (400, String::new(), "{}".into()));
     assert_eq!(world.run().error.unwrap().hint.as_deref(), Some("lower the size"));
     assert_eq!(world.server.seen().len(), 5);
+}
+
+#[test]
+fn one_stream_feeds_one_entity() {
+    let world = World::new(LEARNERS, NAMES);
+    let provider = providers::by_slug(world.engine.store().read(), "x").unwrap();
+    let manifest = &crate::lookup::manifest_of(&provider).unwrap();
+    let mapping = [("employer.name".parse().unwrap(), crate::domain::mapping::Mapping::source("learners.employer"))];
+    let employer = crate::domain::entity::Entity::Employer;
+    let refused = crate::domain::settings::feeding_stream(employer, &mapping, manifest);
+    assert_eq!(refused, Err("the stream `learners` feeds `learner`, and cannot feed `employer` too".into()));
 }
