@@ -123,7 +123,6 @@ impl World {
         let stop = Box::leak(Box::new(AtomicBool::new(false)));
         let options = Options {
             trigger: Trigger::Manual,
-            provider: None,
             stream: None,
             full: false,
             keep: Keep::Yes,
