@@ -125,7 +125,7 @@ impl<'a> Connector<'a> {
         let values = self.values(None);
         let request = self.request_get(&check.get, &check.query, &values)?;
         let response = self.call(&[], &values, request, true)?;
-        let text = decode::text(&response, "the check")?;
+        let text = decode::text(response, "the check")?;
         let document: Value = serde_json::from_str(&text).map_err(|_| {
             Failure::Stream(
                 UserError::new(Exit::Unavailable, "not_json", "the check did not answer with JSON")

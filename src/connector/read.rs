@@ -111,10 +111,14 @@ impl PageRead<'_> {
         };
         let what = request.shown();
         let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        let by_header = match &self.read.page.kind {
+            PageKind::Link => response.header("link").and_then(link_header),
+            _ => None,
+        };
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
             ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
         } else {
-            let body = decode::text(&response, &what)?;
+            let body = decode::text(response, &what)?;
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
                 _ => None,
@@ -123,10 +127,7 @@ impl PageRead<'_> {
             let outline = decode::outline(&body, records, next, &what)?;
             (body, outline)
         };
-        let next = match &self.read.page.kind {
-            PageKind::Link => response.header("link").and_then(link_header),
-            _ => outline.next,
-        };
+        let next = by_header.or(outline.next);
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,
@@ -209,7 +210,7 @@ impl PageRead<'_> {
         let what = request.shown();
         match self.connector.call(&self.stream.errors, &values, request, true) {
             Ok(response) if response.status == 204 => Ok(None),
-            Ok(response) => decode::text(&response, &what).map(Some),
+            Ok(response) => decode::text(response, &what).map(Some),
             Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
             Err(failure) => Err(failure),
         }

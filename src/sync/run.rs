@@ -194,6 +194,8 @@ impl Run<'_> {
             stream: stream.name.clone(),
             run_id: self.log.id,
             room: self.room,
+            // Former learners are looked for before anything is inserted.
+            expects_new: state.watermark.is_none() && !adopt,
             has_quarantine: quarantined > 0,
             now,
         };

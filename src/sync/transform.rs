@@ -213,8 +213,10 @@ impl Transform {
                 None => {
                     if !matches!(made, Value::Null) {
                         custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
-                        custom_json.push_str(&serde_json::Value::from(field.target.field.as_str()).to_string());
-                        custom_json.push(':');
+                        // A target's name has nothing that JSON would escape.
+                        custom_json.push('"');
+                        custom_json.push_str(&field.target.field);
+                        custom_json.push_str("\":");
                         custom_json.push_str(&json(&made));
                     }
                     custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
