@@ -460,7 +460,11 @@ fn a_provider_that_returns_is_read_anew() {
     world.run_well();
     let dormant = |active: &[i64]| {
         let id = world.organization.id;
-        world.engine.store().change(Keep::Yes, |tx| organizations::mark_dormant(tx, id, active)).unwrap();
+        let move_on = |tx: &crate::store::Connection| {
+            organizations::mark_dormant(tx, id, active)?;
+            crate::store::state::forget_others(tx, id, active)
+        };
+        world.engine.store().change(Keep::Yes, move_on).unwrap();
     };
     dormant(&[]);
     // Meanwhile another provider has taken one of them over.
