@@ -44,8 +44,7 @@ pub(crate) struct Connector<'a> {
     rotate: &'a Rotate<'a>,
     client: &'a Client,
     limits: &'a Limits,
-    /// Tells budgets of different credentials apart.
-    budget: String,
+    budgets: Vec<limits::Budget>,
     token: Mutex<Option<auth::Token>>,
     /// Held by the one call that gets a token.
     renewing: Mutex<()>,
@@ -84,7 +83,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
-        let budget = limits::budget(parts.manifest.provider.as_str(), parts.secrets.values());
+        let budgets = limits::budgets(parts.manifest, parts.secrets.values());
         Connector {
             manifest: parts.manifest,
             settings: parts.settings,
@@ -92,7 +91,7 @@ impl<'a> Connector<'a> {
             rotate: parts.rotate,
             client: parts.client,
             limits: parts.limits,
-            budget,
+            budgets,
             token: Mutex::new(None),
             renewing: Mutex::new(()),
             stop: parts.stop,
@@ -169,9 +168,12 @@ impl<'a> Connector<'a> {
         use_them(&self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Returns a text from outside, shortened and without any of this connector's secrets.
+    /// Returns a text from outside, shortened and without any of this connector's secrets or its token.
     fn harmless(&self, text: &str) -> String {
-        let redacted = self.with_secrets(|secrets| crate::secrets::redact(text, &secrets.values().collect::<Vec<_>>()));
+        let token = self.token_text();
+        let redacted = self.with_secrets(|secrets| {
+            crate::secrets::redact(text, &secrets.values().chain(token.as_ref()).collect::<Vec<_>>())
+        });
         let one_line = redacted.split_whitespace().collect::<Vec<_>>().join(" ");
         match one_line.char_indices().nth(200) {
             Some((end, _)) => format!("{}...", &one_line[..end]),

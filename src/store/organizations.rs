@@ -197,6 +197,7 @@ pub(crate) fn update(tx: &Connection, edited: &Organization, now: DateTime<Utc>)
 }
 
 /// Marks the rows of an organization as dormant where their provider is none of `active`, and as not dormant elsewhere.
+/// How far the others were read is forgotten: until they return, their rows may have gone over to another provider.
 pub(crate) fn mark_dormant(tx: &Connection, organization_id: i64, active: &[i64]) -> Result<()> {
     let active = serde_json::to_string(active)?;
     for table in ["learners", "employers"] {
@@ -209,5 +210,10 @@ pub(crate) fn mark_dormant(tx: &Connection, organization_id: i64, active: &[i64]
             named_params! { ":organization": organization_id, ":active": active },
         )?;
     }
+    tx.execute(
+        "DELETE FROM sync_state WHERE organization_id = :organization
+            AND provider_id NOT IN (SELECT value FROM json_each(:active))",
+        named_params! { ":organization": organization_id, ":active": active },
+    )?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::names::Name;
 use crate::domain::preset::Preset;
@@ -12,6 +12,9 @@ use crate::domain::settings::{Effective, Overrides, merge};
 use crate::lookup;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::{Connection, overrides, presets, providers, runs};
+
+/// More than any two clocks differ that are set at all.
+const CLOCKS: TimeDelta = TimeDelta::days(1);
 
 /// A pair that is due.
 #[derive(Debug, Clone)]
@@ -51,7 +54,9 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             if !settings.enabled() {
                 continue;
             }
-            let last = last_runs.get(&pair).copied().unwrap_or_default();
+            // A run far in the future was started by a wrong clock: waiting for it would be waiting for ever.
+            let last = last_runs.get(&pair).filter(|last| last.started.is_none_or(|started| started <= now + CLOCKS));
+            let last = last.copied().unwrap_or_default();
             let seed = seed(organization.slug.as_str(), name.as_str());
             let next = settings.frequency().next(last, organization.time_zone, seed);
             if force || next.is_some_and(|next| next <= now) {
