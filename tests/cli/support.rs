@@ -39,6 +39,18 @@ impl World {
         World { home: tempfile::tempdir().unwrap(), now: NOW.to_owned(), variables: Vec::new() }
     }
 
+    /// Returns another machine that holds the same files.
+    pub fn copy(&self) -> World {
+        let copy = World { now: self.now.clone(), variables: self.variables.clone(), ..World::empty() };
+        for entry in std::fs::read_dir(self.home()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, copy.home().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        copy
+    }
+
     /// Moves the clock.
     pub fn at(&mut self, now: &str) {
         self.now = now.to_owned();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::lab::{Asked, Lab, Server, counts, fetch, lab, served, shipped};
+use super::lab::{Asked, Lab, Server, counts, fetch, lab, served, shipped, unhurried};
 use crate::sandbox::{Config, Ticks};
 
 const SECOND: Ticks = 10_000_000;
@@ -196,7 +196,7 @@ fn hashes(lab: &Lab, slug: &str) -> BTreeMap<(String, String), String> {
 
 #[test]
 fn all_six_presets_sync_at_once_and_then_only_what_changed() {
-    let mut lab = shipped(Config { learners: 40, employers: 12, until: Some(days_ago(3)), ..Config::default() });
+    let mut lab = unhurried(Config { learners: 40, employers: 12, until: Some(days_ago(3)), ..Config::default() });
     for (slug, preset) in PRESETS {
         lab.organization(slug, preset);
     }
