@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::{Context as _, Result};
 
 use crate::domain::manifest::{self, Manifest};
@@ -89,29 +92,68 @@ pub(crate) fn one_integration(
     organization: &Organization,
     provider: &str,
 ) -> Result<Integration> {
-    let catalog = catalog(connection)?;
-    let preset = pinned_preset(connection, &catalog, organization)?;
-    let names = || preset.providers.iter().map(|(name, _)| name.as_str());
-    if preset
-        .has(&provider.parse::<Name>().map_err(|error| UserError::new(Exit::NotFound, "provider_not_found", error))?)
-    {
-        let stored = providers::by_slug(connection, provider)?;
-        let manifest = manifest_of(&stored)?;
-        let defaults = preset.block(&stored.slug).cloned().unwrap_or_default();
-        return integration(connection, organization, stored, manifest, &defaults);
+    Library::read(connection)?.integration(connection, organization, provider)
+}
+
+/// Manifests and pinned defaults, each read once however many organizations ask for them.
+pub(crate) struct Library {
+    providers: Vec<Provider>,
+    catalog: Catalog,
+    presets: Mutex<HashMap<(i64, u32), Arc<Preset>>>,
+}
+
+impl Library {
+    /// Reads the manifests; defaults are read when they are first asked for.
+    pub(crate) fn read(connection: &Connection) -> Result<Self> {
+        let providers = providers::all(connection)?;
+        let catalog = providers.iter().map(|provider| Ok((provider.slug.clone(), manifest_of(provider)?)));
+        Ok(Library { catalog: catalog.collect::<Result<_>>()?, providers, presets: Mutex::default() })
     }
-    providers::by_slug(connection, provider)?;
-    let meant = nearest(provider, names()).map(|word| format!("did you mean `{word}`?"));
-    let message = format!(
-        "organization `{}` has no provider `{provider}`: its preset {} has {}",
-        organization.slug,
-        preset.name,
-        names().collect::<Vec<_>>().join(", ")
-    );
-    Err(UserError::new(Exit::NotFound, "provider_not_in_preset", message)
-        .hint(format!("`skillsctl org set-preset {} PRESET` changes the preset", organization.slug))
-        .hint_if(meant)
-        .into())
+
+    /// Returns a provider with its manifest.
+    pub(crate) fn provider(&self, name: &Name) -> Option<(&Provider, &Manifest)> {
+        let provider = self.providers.iter().find(|provider| provider.slug == *name)?;
+        Some((provider, self.catalog.get(name)?))
+    }
+
+    /// Returns the defaults an organization is pinned to.
+    pub(crate) fn preset(&self, connection: &Connection, organization: &Organization) -> Result<Arc<Preset>> {
+        let key = (organization.preset_id, organization.defaults_revision);
+        if let Some(known) = self.presets.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let preset = Arc::new(pinned_preset(connection, &self.catalog, organization)?);
+        self.presets.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&preset));
+        Ok(preset)
+    }
+
+    /// Returns the integration of one provider, or why the organization has none.
+    pub(crate) fn integration(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        provider: &str,
+    ) -> Result<Integration> {
+        let preset = self.preset(connection, organization)?;
+        let name: Name =
+            provider.parse().map_err(|error| UserError::new(Exit::NotFound, "provider_not_found", error))?;
+        if let (Some(defaults), Some((stored, manifest))) = (preset.block(&name), self.provider(&name)) {
+            return integration(connection, organization, stored.clone(), manifest.clone(), defaults);
+        }
+        providers::by_slug(connection, provider)?;
+        let names = || preset.providers.iter().map(|(name, _)| name.as_str());
+        let meant = nearest(provider, names()).map(|word| format!("did you mean `{word}`?"));
+        let message = format!(
+            "organization `{}` has no provider `{provider}`: its preset {} has {}",
+            organization.slug,
+            preset.name,
+            names().collect::<Vec<_>>().join(", ")
+        );
+        Err(UserError::new(Exit::NotFound, "provider_not_in_preset", message)
+            .hint(format!("`skillsctl org set-preset {} PRESET` changes the preset", organization.slug))
+            .hint_if(meant)
+            .into())
+    }
 }
 
 /// How much was tried with a manifest.

@@ -1,6 +1,6 @@
 //! `sync`: runs providers of organizations, one by name or all that are due.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -15,6 +15,7 @@ use crate::output::{Format, Line, Look, Progress, thousands};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::organizations::{self, Status};
+use crate::store::providers;
 use crate::store::runs::{Tally, Trigger};
 use crate::store::{Keep, Store};
 use crate::sync::due::{self, Due};
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
         actor: session.actor.clone(),
     };
     let watch = |event: &Event<'_>| drawn.show(event);
-    let engine = Engine::new(store, &vault, stop.flag(), options, &watch);
+    let engine = Engine::new(store, &vault, stop.flag(), options, &watch)?;
     let report = sync::sync(&engine, &wanted)?;
     let exit = finish(session, &report, began, args.all)?;
     Ok(stop.exit().unwrap_or(exit))
@@ -106,9 +107,11 @@ fn wanted(args: &SyncArgs, session: &Session, store: &Store) -> Result<Vec<Due>>
     let mut wanted = if args.all {
         due::due(store.read(), session.now, args.force)?
     } else {
-        args.organizations.iter().map(|slug| named(slug, args, store)).collect::<Result<_>>()?
+        let slugs: BTreeSet<&Slug> = args.organizations.iter().collect();
+        slugs.into_iter().map(|slug| named(slug, args, store)).collect::<Result<_>>()?
     };
     if let Some(only) = &args.provider {
+        providers::by_slug(store.read(), only.as_str())?;
         wanted.iter_mut().for_each(|due| due.providers.retain(|provider| provider == only));
         wanted.retain(|due| !due.providers.is_empty());
     }

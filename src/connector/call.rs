@@ -90,7 +90,9 @@ impl Connector<'_> {
                     self.note_clock(&response);
                     match judge(&response, request) {
                         Verdict::Retry(wait, hint) => {
-                            let told = retry_after(&response, crate::config::now()).or(wait);
+                            // Some say 0, or a moment that is over: that is no advice.
+                            let told =
+                                retry_after(&response, crate::config::now()).filter(|told| !told.is_zero()).or(wait);
                             if response.status == 429 {
                                 self.hold_budgets(request, told.unwrap_or_else(|| backoff(tries)));
                             }

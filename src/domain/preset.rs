@@ -28,11 +28,6 @@ impl Preset {
     pub(crate) fn block(&self, provider: &Name) -> Option<&Block> {
         self.providers.iter().find(|(name, _)| name == provider).map(|(_, block)| block)
     }
-
-    /// Returns whether the preset calls this provider.
-    pub(crate) fn has(&self, provider: &Name) -> bool {
-        self.block(provider).is_some()
-    }
 }
 
 /// Reads a preset root. Every error names file, line and column, and nothing of a wrong document is used.

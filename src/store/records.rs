@@ -289,9 +289,9 @@ pub(crate) fn sweep(tx: &Connection, owner: &Owner, oldest: i64) -> Result<u64> 
     Ok(u64::try_from(tx.execute(&sql, parameters)?).unwrap_or(0))
 }
 
-/// Returns how many learners of an organization count towards its limit.
+/// Returns how many learners of an organization count towards its limit: those of a provider it has left do not.
 pub(crate) fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
-    let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1";
+    let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1 AND dormant = 0";
     let count: i64 = connection.query_row(sql, [organization_id], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
 }

@@ -1,17 +1,13 @@
 //! What is due: every enabled provider of every active organization whose schedule says so.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::names::Name;
-use crate::domain::preset::Preset;
 use crate::domain::settings::{Effective, Overrides, merge};
-use crate::lookup;
+use crate::lookup::Library;
 use crate::store::organizations::{self, Organization, Status};
-use crate::store::{Connection, overrides, presets, providers, runs};
+use crate::store::{Connection, overrides, runs};
 
 /// More than any two clocks differ that are set at all.
 const CLOCKS: TimeDelta = TimeDelta::days(1);
@@ -28,27 +24,25 @@ pub(crate) struct Due {
 ///
 /// Everything is read with a handful of queries, however many organizations there are.
 pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> Result<Vec<Due>> {
-    let catalog = lookup::catalog(connection)?;
-    let ids: HashMap<Name, i64> =
-        providers::all(connection)?.into_iter().map(|provider| (provider.slug, provider.id)).collect();
+    let library = Library::read(connection)?;
     let overrides = overrides::all(connection)?;
     let last_runs = runs::all_last_runs(connection)?;
-    let mut pinned: HashMap<(i64, u32), Preset> = HashMap::new();
     let nothing = Overrides::new();
     let mut due = Vec::new();
     for organization in organizations::all(connection, false)? {
         if organization.status != Status::Active {
             continue;
         }
-        let key = (organization.preset_id, organization.defaults_revision);
-        if let Entry::Vacant(unread) = pinned.entry(key) {
-            let summary = presets::by_slug(connection, organization.preset.as_str())?;
-            unread.insert(lookup::preset_at(connection, &catalog, &summary, organization.defaults_revision)?);
-        }
+        let Ok(preset) = library.preset(connection, &organization) else {
+            // Defaults that cannot be read are this organization's trouble: its runs fail and say so, the others go on.
+            let providers = organization.providers.clone();
+            due.push(Due { organization, providers });
+            continue;
+        };
         let mut wanted = Vec::new();
-        for (name, defaults) in &pinned[&key].providers {
-            let Some(provider_id) = ids.get(name) else { continue };
-            let pair = (organization.id, *provider_id);
+        for (name, defaults) in &preset.providers {
+            let Some((provider, _)) = library.provider(name) else { continue };
+            let pair = (organization.id, provider.id);
             // Only the schedule is of interest: the manifest's own values cannot touch it.
             let settings: Effective = merge(&Default::default(), defaults, 0, overrides.get(&pair).unwrap_or(&nothing));
             if !settings.enabled() {

@@ -118,8 +118,16 @@ pub(crate) fn sync(engine: &Engine<'_>, wanted: &[Due]) -> Result<Report> {
 fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<RunReport> {
     let names = (organization.slug.as_str(), provider.as_str());
     let database = engine.store().path().to_owned();
-    let Some(_lock) = lock::take(&database, names.0, names.1)? else {
-        return Ok(report(names, "already_running", None, Tally::default(), (Vec::new(), None), 0));
+    let nothing = |outcome, error| Ok(report(names, outcome, None, Tally::default(), (Vec::new(), error), 0));
+    let _lock = match lock::take(&database, names.0, names.1) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return nothing("already_running", None),
+        // A lock file of another user, say: this pair's trouble alone.
+        Err(error) => {
+            let error = UserError::new(Exit::Locked, "lock_unusable", format!("{error:#}"))
+                .hint("check the owner and mode of the folder of locks beside the database");
+            return nothing(Outcome::Failed.as_str(), Some(error));
+        }
     };
     (engine.watch)(&Event::Started { organization: names.0, provider: names.1 });
     let began = std::time::Instant::now();
@@ -148,26 +156,25 @@ fn one(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Res
     });
     match planned {
         Ok((plan, secrets)) => run::run(engine, &plan, secrets),
-        Err(error) => {
-            log_unplanned(engine, organization, provider, &error)?;
-            Err(error)
-        }
+        Err(error) => match error.downcast::<UserError>() {
+            Ok(error) => unplanned(engine, organization, provider, error),
+            Err(fault) => Err(fault),
+        },
     }
 }
 
 /// Logs a run that could not even be planned, so that `status` and `log` show it.
-fn log_unplanned(
-    engine: &Engine<'_>,
-    organization: &Organization,
-    provider: &Name,
-    error: &anyhow::Error,
-) -> Result<()> {
-    let stored = crate::store::providers::by_slug(engine.store().read(), provider.as_str());
-    if let (Ok(stored), Some(own)) = (stored, error.downcast_ref::<UserError>()) {
-        let log = super::log::RunLog::start(engine, (organization.id, stored.id))?;
-        log.finish(engine, &Tally::default(), &[], Outcome::Failed, Some(own))?;
-    }
-    Ok(())
+fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, error: UserError) -> Result<Ended> {
+    let stored = engine.library.provider(provider).map(|(stored, _)| stored.id);
+    let run_id = match stored {
+        Some(provider_id) => {
+            let log = super::log::RunLog::start(engine, (organization.id, provider_id))?;
+            log.finish(engine, &Tally::default(), &[], Outcome::Failed, Some(&error))?;
+            log.id
+        }
+        None => None,
+    };
+    Ok(Ended { run_id, outcome: Outcome::Failed, tally: Tally::default(), warnings: Vec::new(), error: Some(error) })
 }
 
 fn report(

@@ -21,6 +21,7 @@ mod tests;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 pub(crate) use fleet::{Report, RunReport, sync};
@@ -28,6 +29,7 @@ pub(crate) use resolve::connect;
 
 use crate::connector::Limits;
 use crate::http::Client;
+use crate::lookup::Library;
 use crate::store::runs::{Tally, Trigger};
 use crate::store::{Keep, Store};
 use crate::vault::Vault;
@@ -36,6 +38,7 @@ use crate::vault::Vault;
 pub(crate) struct Engine<'a> {
     /// The one writer; held for the length of a transaction only.
     store: Mutex<Store>,
+    library: Library,
     vault: &'a Vault,
     client: Client,
     limits: Limits,
@@ -77,16 +80,18 @@ impl<'a> Engine<'a> {
         stop: &'a AtomicBool,
         options: Options,
         watch: &'a (dyn Fn(&Event<'_>) + Sync),
-    ) -> Self {
-        Engine {
+    ) -> Result<Self> {
+        let library = Library::read(store.read())?;
+        Ok(Engine {
             store: Mutex::new(store),
+            library,
             vault,
             client: Client::new(),
             limits: Limits::default(),
             stop,
             options,
             watch,
-        }
+        })
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

@@ -14,7 +14,7 @@ use crate::domain::manifest::{Manifest, Stream};
 use crate::domain::names::Name;
 use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
-use crate::lookup::{self, Integration};
+use crate::lookup::Integration;
 use crate::secrets::Secret;
 use crate::store::Store;
 use crate::store::organizations::{self, Organization, Status};
@@ -56,7 +56,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("skillsctl org resume {slug}"))
             .into());
     }
-    let integration = lookup::one_integration(store.read(), organization, provider.as_str())?;
+    let integration = engine.library.integration(store.read(), organization, provider.as_str())?;
     let Integration { provider, manifest, settings, .. } = integration;
     if let Some(name) = settings.missing(&manifest).first() {
         let slug = &organization.slug;

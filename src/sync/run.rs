@@ -18,7 +18,7 @@ use crate::secrets::Secret;
 use crate::store::records::{self, Owner};
 use crate::store::runs::{Outcome, Tally};
 use crate::store::state::{self, Mode, OpenRead, StreamState};
-use crate::store::{Connection, Keep, quarantine};
+use crate::store::{Connection, Keep, audit, quarantine};
 
 /// How a run ended.
 pub(super) struct Ended {
@@ -49,12 +49,23 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
     let log = RunLog::start(engine, pair)?;
     let rotate = |field: &Name, value: &Secret| {
         let now = engine.now();
-        let by = (engine.options.actor.as_str(), now);
+        let actor = engine.options.actor.as_str();
+        let subject = format!("{}/{}/{field}", plan.organization.slug, plan.provider.slug);
         // Kept even in a dry run: the provider has replaced it, and the old one may be worth nothing.
-        let stored = engine
-            .store()
-            .change(Keep::Yes, |tx| engine.vault.set(tx, (&plan.organization, &plan.provider), field, value, by));
-        stored.map(|_| ())
+        let mut store = engine.store();
+        store.change(Keep::Yes, |tx| {
+            let stored = engine.vault.set(tx, (&plan.organization, &plan.provider), field, value, (actor, now))?;
+            let entry = audit::Entry {
+                actor,
+                action: "credential rotate",
+                subject: &subject,
+                before: None,
+                after: Some(&stored.fingerprint),
+            };
+            audit::insert(tx, now, &entry)
+        })?;
+        // Pages may be lost in a power failure and read again; this may not.
+        store.checkpoint()
     };
     let connector = plan.connector(engine, secrets, &rotate);
     let room = match plan.organization.max_learners {

@@ -130,7 +130,7 @@ impl World {
             allow_mass_delete: false,
             actor: "test".into(),
         };
-        World { server, engine: Engine::new(store, vault, stop, options, &|_| ()), organization }
+        World { server, engine: Engine::new(store, vault, stop, options, &|_| ()).unwrap(), organization }
     }
 
     /// Puts other defaults in force for the organization.
