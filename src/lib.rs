@@ -23,7 +23,7 @@ mod yaml;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 /// Parses the command line, runs the command and reports how it ended.
 pub fn main() -> ExitCode {
@@ -38,7 +38,8 @@ pub fn main() -> ExitCode {
         Err(error) => return output::report_usage(&error, json),
     };
     let json = json || matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
-    let ended = session::Session::new(cli.globals).and_then(|session| commands::run(cli.command, &session));
+    let ended =
+        session::Session::new(cli.globals, cli::Cli::command).and_then(|session| commands::run(cli.command, &session));
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => output::report(&store::explained(error), json),

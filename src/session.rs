@@ -4,15 +4,74 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
+use clap::{Args, ColorChoice};
 
-use crate::cli::Globals;
 use crate::config::{self, Environment, KeyFlags, KeySource, Paths};
-use crate::output::{Output, OutputOptions};
+use crate::output::{Format, Output, OutputOptions};
 use crate::store::{self, Keep, Store};
 use crate::vault::Vault;
 
+/// Flags that every command takes, anywhere on the line.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Path of the database [env: SKILLSCTL_DB]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) db: Option<PathBuf>,
+    /// File that holds the master key [env: SKILLSCTL_KEY_FILE]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "key_command")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Command that prints the master key [env: SKILLSCTL_KEY_COMMAND]
+    #[arg(long, global = true, value_name = "CMD")]
+    pub(crate) key_command: Option<String>,
+    /// Form of the data on stdout
+    #[arg(
+        short = 'o',
+        long = "output",
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        env = "SKILLSCTL_OUTPUT"
+    )]
+    pub(crate) output: Format,
+    /// Print JSON, errors too; short for `-o json`
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Fields to print, in this order
+    #[arg(long, global = true, value_name = "A,B", value_delimiter = ',', env = "SKILLSCTL_FIELDS")]
+    pub(crate) fields: Option<Vec<String>>,
+    /// Say only what fails
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more; twice for requests
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto, env = "SKILLSCTL_COLOR")]
+    pub(crate) color: ColorChoice,
+    /// Never ask; a missing answer is an error
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Answer yes where a change that can be undone asks
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// Show what a change would do, and do not keep it
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
+}
+
+impl Globals {
+    /// Returns the form of the data.
+    pub(crate) fn format(&self) -> Format {
+        if self.json && self.output != Format::Jsonl { Format::Json } else { self.output }
+    }
+}
+
 /// One invocation.
 pub(crate) struct Session {
+    /// Returns the tree of all commands, for help and completion.
+    pub(crate) command_line: fn() -> clap::Command,
     pub(crate) output: Output,
     pub(crate) environment: Environment,
     db_flag: Option<PathBuf>,
@@ -27,7 +86,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Makes sense of the global flags and the environment.
-    pub(crate) fn new(globals: Globals) -> Result<Self> {
+    pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command) -> Result<Self> {
         let environment = Environment::of_process();
         let now = config::now();
         let output = Output::new(OutputOptions {
@@ -41,6 +100,7 @@ impl Session {
             now,
         });
         Ok(Session {
+            command_line,
             output,
             db_flag: globals.db,
             key_flags: KeyFlags { key_file: globals.key_file, key_command: globals.key_command },

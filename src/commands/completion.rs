@@ -1,11 +1,10 @@
 //! `completion`: scripts that teach a shell the commands and flags.
 
 use anyhow::Result;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 use serde::Serialize;
 
-use crate::cli::Cli;
 use crate::error::Exit;
 use crate::output::Format;
 use crate::session::Session;
@@ -29,7 +28,7 @@ struct Completion {
 
 pub(crate) fn run(args: &CompletionArgs, session: &Session) -> Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "skillsctl", &mut script);
+    clap_complete::generate(args.shell, &mut (session.command_line)(), "skillsctl", &mut script);
     let completion = Completion { shell: args.shell.to_string(), script: String::from_utf8(script)? };
     match session.output.format() {
         Format::Table | Format::Name => session.output.document(&completion.script)?,

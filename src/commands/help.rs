@@ -1,10 +1,9 @@
 //! `help`: the topics that are of no single command, and the help of any command.
 
 use anyhow::Result;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use serde::Serialize;
 
-use crate::cli::Cli;
 use crate::error::{Exit, UserError, nearest};
 use crate::output::{Cell, Format, block};
 use crate::session::Session;
@@ -90,7 +89,7 @@ pub(crate) fn run(args: &HelpArgs, session: &Session) -> Result<Exit> {
 }
 
 fn overview(session: &Session) -> Result<()> {
-    let commands = Cli::command();
+    let commands = (session.command_line)();
     let overview = Overview {
         topics: TOPICS.iter().map(|topic| Summary { name: topic.topic.into(), about: topic.title.into() }).collect(),
         commands: commands
@@ -132,7 +131,7 @@ fn exit_codes(session: &Session) -> Result<()> {
 
 /// Shows the help of the command that these words name.
 fn command(words: &[String], session: &Session) -> Result<()> {
-    let mut root = Cli::command();
+    let mut root = (session.command_line)();
     root.build();
     let mut command = &mut root;
     for (position, word) in words.iter().enumerate() {

@@ -21,10 +21,36 @@ pub(crate) mod sync;
 pub(crate) mod version;
 
 use anyhow::Result;
+use clap::Subcommand;
 
-use crate::cli::Command;
 use crate::error::Exit;
 use crate::session::Session;
+
+/// The nouns.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::InitArgs),
+    #[command(subcommand)]
+    Org(org::OrgCommand),
+    #[command(subcommand)]
+    Preset(preset::PresetCommand),
+    Provider(provider::ProviderArgs),
+    #[command(subcommand)]
+    Override(overrides::OverrideCommand),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Credential(credential::CredentialArgs),
+    Sync(sync::SyncArgs),
+    Status(status::StatusArgs),
+    Log(log::LogArgs),
+    Record(record::RecordArgs),
+    #[command(subcommand)]
+    Powerbi(powerbi::PowerbiCommand),
+    Schema(schema::SchemaArgs),
+    Completion(completion::CompletionArgs),
+    Version(version::VersionArgs),
+    Help(help::HelpArgs),
+}
 
 /// Runs one command. `Ok` carries the exit code of a command that ended well or in part.
 pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {

@@ -1,68 +1,18 @@
-//! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
+//! Values on their way from a record to a row: read without guessing, changed step by step, checked as a type.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::value::RawValue;
 
-use crate::domain::entity::{Entity, FieldType, Target};
-use crate::domain::expression::Expression;
-use crate::domain::manifest::Stream;
-use crate::domain::mapping::{Mapping, OnBad, Spec, Step};
-use crate::domain::path::{Path, Projection};
+use crate::domain::entity::FieldType;
+use crate::domain::mapping::Step;
 use crate::domain::uln::{self, Uln};
-use crate::store::records::{Cell, Record};
-
-/// The mappings of one entity, compiled.
-pub(super) struct Transform {
-    entity: Entity,
-    projection: Projection,
-    key: usize,
-    /// Where a record says that it is deleted, and what it says then.
-    deleted: Option<(usize, serde_json::Value)>,
-    fields: Vec<Field>,
-    /// The paths below `fields_at`, for the `{fields}` slot.
-    pub(super) wanted: Vec<String>,
-    /// The sources by slot, for telling which of them no record has.
-    sources: Vec<(usize, String)>,
-}
-
-/// One target.
-struct Field {
-    target: Target,
-    /// The position of its typed column; `None` for a field of the organization's own.
-    column: Option<usize>,
-    source: Source,
-    spec: Spec,
-    field_type: Option<FieldType>,
-    pattern: Option<regex::Regex>,
-    /// Whether the value is taken as it comes: the common case.
-    plain: bool,
-}
-
-enum Source {
-    Slot(usize),
-    /// An expression over named slots.
-    Expression(Box<Expression>, Vec<usize>),
-}
-
-/// A record as mapped.
-pub(super) enum Mapped<'a> {
-    Row {
-        record: Record<'a>,
-        /// The organization's own fields by name, for filters.
-        custom: Vec<(&'a str, Cell<'a>)>,
-        warnings: u64,
-    },
-    /// The provider says that the record is deleted.
-    Deleted(String),
-    /// The record cannot be stored.
-    Bad { key: String, reasons: Vec<String> },
-}
+use crate::store::records::Cell;
 
 /// A value on its way.
 #[derive(Debug, Clone, PartialEq)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Null,
     Bool(bool),
     /// Digits as they were sent.
@@ -73,223 +23,8 @@ enum Value<'a> {
     Json(Cow<'a, str>),
 }
 
-impl Transform {
-    /// Compiles mappings. The error says which one cannot be.
-    pub(super) fn new(
-        name: &str,
-        stream: &Stream,
-        entity: Entity,
-        mappings: &[(Target, Mapping)],
-    ) -> Result<Self, String> {
-        let mut transform = Transform {
-            entity,
-            projection: Projection::default(),
-            key: 0,
-            deleted: None,
-            fields: Vec::new(),
-            wanted: Vec::new(),
-            sources: Vec::new(),
-        };
-        transform.key = transform.slot(&stream.key, stream);
-        if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
-            transform.want(cursor, stream);
-        }
-        if let Some(flag) = &stream.deletes.flag {
-            transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));
-        }
-        for (target, mapping) in mappings {
-            let spec = mapping.0.clone();
-            let source = match (&spec.from, &spec.expr) {
-                (Some(from), _) => Source::Slot(transform.source(from, name, stream)?),
-                (None, Some(expr)) => {
-                    let expression = Expression::new(expr)?;
-                    let slots: Result<_, String> =
-                        expression.names.iter().map(|source| transform.source(source, name, stream)).collect();
-                    Source::Expression(Box::new(expression), slots?)
-                }
-                (None, None) => return Err(format!("the mapping of `{target}` has no source")),
-            };
-            let column = entity.column(&target.field);
-            let field_type = spec.field_type.or_else(|| column.map(|column| entity.columns()[column].field_type));
-            let pattern = spec.pattern.as_ref().map(|pattern| regex::Regex::new(&format!("^(?:{pattern})$")));
-            let plain = spec.steps.is_empty()
-                && spec.map.is_empty()
-                && spec.otherwise.is_none()
-                && !spec.require
-                && spec.pattern.is_none()
-                && spec.range.is_none()
-                && spec.one_of.is_empty()
-                && matches!(field_type, None | Some(FieldType::Text));
-            let pattern = pattern.transpose().map_err(|error| error.to_string())?;
-            transform.fields.push(Field { target: target.clone(), column, source, spec, field_type, pattern, plain });
-        }
-        Ok(transform)
-    }
-
-    /// Returns the slot of a mapping's source: a named field, else a path where unnamed ones are looked for.
-    fn source(&mut self, source: &str, name: &str, stream: &Stream) -> Result<usize, String> {
-        let own = source.strip_prefix(&format!("{name}.")).unwrap_or(source);
-        let path = match stream.fields.get(own) {
-            Some(path) => path.clone(),
-            None => stream.fields_at.join(&own.parse::<Path>()?),
-        };
-        let slot = self.slot(&path, stream);
-        if !self.sources.iter().any(|(known, _)| *known == slot) {
-            self.sources.push((slot, source.to_owned()));
-        }
-        Ok(slot)
-    }
-
-    fn slot(&mut self, path: &Path, stream: &Stream) -> usize {
-        self.want(path, stream);
-        self.projection.add(path)
-    }
-
-    /// Notes that the provider is to send this path.
-    fn want(&mut self, path: &Path, stream: &Stream) {
-        let below = if stream.fields_at.steps.is_empty() { Some(path.clone()) } else { path.below(&stream.fields_at) };
-        if let Some(below) = below.map(|path| path.to_string())
-            && !self.wanted.contains(&below)
-        {
-            self.wanted.push(below);
-        }
-    }
-
-    /// Returns the sources that none of `read` records had, given which slots were ever filled.
-    pub(super) fn never_seen<'t>(&'t self, seen: &'t [bool]) -> impl Iterator<Item = &'t str> {
-        self.sources
-            .iter()
-            .filter(|(slot, _)| !seen.get(*slot).copied().unwrap_or(false))
-            .map(|(_, source)| source.as_str())
-    }
-
-    /// Maps one record. `values` is scratch space; `seen` notes which sources exist.
-    pub(super) fn apply<'a>(
-        &'a self,
-        record: &'a str,
-        values: &mut Vec<Option<&'a RawValue>>,
-        seen: &mut Vec<bool>,
-    ) -> Mapped<'a> {
-        let anonymous = || format!("sha256:{}", &crate::store::hash(record)[..32]);
-        if let Err(error) = self.projection.take(record, values) {
-            return Mapped::Bad { key: anonymous(), reasons: vec![format!("the record is not well-formed: {error}")] };
-        }
-        seen.resize(values.len(), false);
-        for (slot, value) in values.iter().enumerate() {
-            seen[slot] |= value.is_some();
-        }
-        let key = match values[self.key].map(value) {
-            Some(Value::Text(text)) if !text.is_empty() => text,
-            Some(Value::Number(digits)) => digits,
-            _ => return Mapped::Bad { key: anonymous(), reasons: vec!["the record has no key".into()] },
-        };
-        if let Some((slot, is)) = &self.deleted
-            && values[*slot]
-                .is_some_and(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).is_ok_and(|value| value == *is))
-        {
-            return Mapped::Deleted(key.into_owned());
-        }
-        let mut columns = vec![Cell::Null; self.entity.columns().len()];
-        let mut custom = Vec::new();
-        let mut custom_json = String::new();
-        let mut reasons = Vec::new();
-        let mut warnings = 0;
-        for field in &self.fields {
-            let made = field.made(values, self.entity);
-            let made = match (made, field.spec.bad) {
-                (Ok(made), _) => made,
-                (Err(reason), OnBad::Quarantine) => {
-                    reasons.push(format!("{}: {reason}", field.target));
-                    continue;
-                }
-                (Err(_), OnBad::Warn) => {
-                    warnings += 1;
-                    Value::Null
-                }
-                (Err(_), OnBad::Null) => Value::Null,
-            };
-            match field.column {
-                Some(position) => columns[position] = cell(made, self.entity.columns()[position].field_type),
-                None => {
-                    if !matches!(made, Value::Null) {
-                        custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
-                        // A target's name has nothing that JSON would escape.
-                        custom_json.push('"');
-                        custom_json.push_str(&field.target.field);
-                        custom_json.push_str("\":");
-                        custom_json.push_str(&json(&made));
-                    }
-                    custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
-                }
-            }
-        }
-        if !reasons.is_empty() {
-            return Mapped::Bad { key: key.into_owned(), reasons };
-        }
-        let custom_json = (!custom_json.is_empty()).then(|| custom_json + "}");
-        let hash = content_hash(&columns, custom_json.as_deref());
-        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom, warnings }
-    }
-}
-
-impl Field {
-    /// Returns the value of the target, or why it is bad.
-    fn made<'a>(&self, values: &[Option<&'a RawValue>], entity: Entity) -> Result<Value<'a>, String> {
-        let mut made = match &self.source {
-            Source::Slot(slot) => values[*slot].map_or(Value::Null, value),
-            Source::Expression(expression, slots) => evaluate(expression, slots, values)?,
-        };
-        if self.plain {
-            return Ok(made);
-        }
-        for step in &self.spec.steps {
-            made = stepped(made, step)?;
-        }
-        if !self.spec.map.is_empty() || self.spec.otherwise.is_some() {
-            made = self.mapped(made);
-        }
-        let column_type = self.column.map(|position| entity.columns()[position].field_type);
-        let made = typed(made, self.field_type, self.spec.format.as_deref())?;
-        // A column keeps its own type whatever a mapping calls the value on the way.
-        let made = if column_type == Some(FieldType::Decimal) { typed(made, column_type, None)? } else { made };
-        self.check(&made)?;
-        Ok(made)
-    }
-
-    fn mapped<'a>(&self, made: Value<'a>) -> Value<'a> {
-        let Some(text) = text_of(&made) else {
-            return made;
-        };
-        match (self.spec.map.get(text.as_ref()), &self.spec.otherwise) {
-            (Some(known), _) => Value::Text(Cow::Owned(known.clone())),
-            (None, Some(otherwise)) => Value::Text(Cow::Owned(otherwise.clone())),
-            (None, None) => made,
-        }
-    }
-
-    fn check(&self, made: &Value<'_>) -> Result<(), String> {
-        let text = text_of(made);
-        let text = text.as_deref().filter(|text| !text.is_empty());
-        let Some(text) = text else {
-            return if self.spec.require { Err("it is required, but empty".into()) } else { Ok(()) };
-        };
-        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(text)) {
-            return Err("it does not have the form that `match` wants".into());
-        }
-        if !self.spec.one_of.is_empty() && !self.spec.one_of.iter().any(|allowed| allowed == text) {
-            return Err("it is not one of the values allowed".into());
-        }
-        if let Some((low, high)) = self.spec.range
-            && !text.parse::<f64>().is_ok_and(|number| (low..=high).contains(&number))
-        {
-            return Err(format!("it is not a number from {low} to {high}"));
-        }
-        Ok(())
-    }
-}
-
 /// Reads a value of a document without losing how it is written.
-fn value(raw: &RawValue) -> Value<'_> {
+pub(super) fn value(raw: &RawValue) -> Value<'_> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') => Value::Text(string(text)),
@@ -335,26 +70,8 @@ fn lossy(inner: &str) -> String {
     text
 }
 
-fn evaluate<'a>(
-    expression: &Expression,
-    slots: &[usize],
-    values: &[Option<&'a RawValue>],
-) -> Result<Value<'a>, String> {
-    let found = slots.iter().map(|slot| {
-        values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default()
-    });
-    let made = expression.evaluate_with(found)?;
-    Ok(match made.kind() {
-        minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
-        minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),
-        minijinja::value::ValueKind::Number => Value::Number(Cow::Owned(made.to_string())),
-        minijinja::value::ValueKind::String => Value::Text(Cow::Owned(made.to_string())),
-        _ => Value::Json(Cow::Owned(serde_json::to_string(&made).map_err(|error| error.to_string())?)),
-    })
-}
-
 /// Returns a scalar as text; null and lists have none.
-fn text_of<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
+pub(super) fn text_of<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
     match value {
         Value::Null | Value::List(_) => None,
         Value::Bool(bool) => Some(Cow::Borrowed(if *bool { "true" } else { "false" })),
@@ -363,7 +80,7 @@ fn text_of<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
 }
 
 /// Applies one step of `do`. Null stays null.
-fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, String> {
+pub(super) fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, String> {
     if value == Value::Null {
         return Ok(value);
     }
@@ -436,7 +153,11 @@ fn postcode(text: &str) -> String {
 }
 
 /// Reads a value as a type. The reason of a failure never shows the value: it may be personal.
-fn typed<'a>(value: Value<'a>, field_type: Option<FieldType>, format: Option<&str>) -> Result<Value<'a>, String> {
+pub(super) fn typed<'a>(
+    value: Value<'a>,
+    field_type: Option<FieldType>,
+    format: Option<&str>,
+) -> Result<Value<'a>, String> {
     let Some(field_type) = field_type else { return Ok(value) };
     if field_type == FieldType::Json {
         return Ok(Value::Json(Cow::Owned(json(&value))));
@@ -525,7 +246,7 @@ fn datetime(text: &str, format: Option<&str>) -> Result<String, String> {
 }
 
 /// Returns a value as the cell of a typed column.
-fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
+pub(super) fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
     match value {
         Value::Null => Cell::Null,
         Value::Number(digits) if field_type == FieldType::Decimal => digits.parse().map_or(Cell::Null, Cell::Real),
@@ -536,7 +257,7 @@ fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
 }
 
 /// Returns a value as JSON, digits as they were sent.
-fn json(value: &Value<'_>) -> String {
+pub(super) fn json(value: &Value<'_>) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(bool) => bool.to_string(),
@@ -544,31 +265,6 @@ fn json(value: &Value<'_>) -> String {
         Value::Text(text) => serde_json::Value::from(text.as_ref()).to_string(),
         Value::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
     }
-}
-
-/// Returns a digest of what is stored of a record, each part with its length, so that no two rows look alike.
-fn content_hash(columns: &[Cell<'_>], custom: Option<&str>) -> [u8; 16] {
-    let mut bytes = Vec::with_capacity(256);
-    for cell in columns {
-        match cell {
-            Cell::Null => bytes.push(0),
-            Cell::Text(text) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                bytes.extend_from_slice(text.as_bytes());
-            }
-            Cell::Real(number) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-    }
-    bytes.push(3);
-    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&digest.as_ref()[..16]);
-    hash
 }
 
 #[cfg(test)]
