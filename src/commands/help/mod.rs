@@ -27,18 +27,14 @@ struct Topic {
 
 const TOPICS: [Topic; 5] = [
     Topic { topic: "exit-codes", title: "What the exit code of a command tells its caller", text: "" },
-    Topic { topic: "environment", title: "Variables that are read", text: include_str!("help/environment.txt") },
-    Topic {
-        topic: "settings",
-        title: "Defaults, overrides, and which one holds",
-        text: include_str!("help/settings.txt"),
-    },
+    Topic { topic: "environment", title: "Variables that are read", text: include_str!("environment.txt") },
+    Topic { topic: "settings", title: "Defaults, overrides, and which one holds", text: include_str!("settings.txt") },
     Topic {
         topic: "mappings",
         title: "How fields of a provider become fields of ours",
-        text: include_str!("help/mappings.txt"),
+        text: include_str!("mappings.txt"),
     },
-    Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("help/security.txt") },
+    Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("security.txt") },
 ];
 
 #[derive(Debug, Serialize)]
