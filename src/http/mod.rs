@@ -1,8 +1,13 @@
 //! The only user of ureq: one agent, limits on time and size, no redirects, and no credential sent in the clear.
 
+mod resolver;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
+use resolver::{Guarded, forbidden};
 use ureq::http;
+use ureq::unversioned::transport::DefaultConnector;
 
 use crate::domain::manifest::Method;
 
@@ -83,7 +88,8 @@ impl Client {
             .max_idle_connections_per_host(16)
             .max_idle_connections(64)
             .build();
-        Client { agent: config.into() }
+        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
+        Client { agent }
     }
 
     /// Sends one request once. Any status is an answer.
@@ -119,22 +125,16 @@ impl Client {
 
 /// Credentials travel over TLS, or to this machine; never to addresses that only machines of a cloud answer.
 fn allowed(url: &url::Url) -> Result<(), NoAnswer> {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => {
-            if address.is_link_local() || address.is_unspecified() || address.octets() == [100, 100, 100, 200] {
-                return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
-            }
-            address.is_loopback()
-        }
-        Some(url::Host::Ipv6(address)) => {
-            if address.is_unicast_link_local() || address.is_unspecified() || address.to_ipv4_mapped().is_some() {
-                return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
-            }
-            address.is_loopback()
-        }
+    let literal = match url.host() {
+        Some(url::Host::Domain(_)) => None,
+        Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
         None => return Err(NoAnswer::Forbidden("the address names no host".into())),
     };
+    if let Some(address) = literal.filter(|address| forbidden(*address)) {
+        return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
+    }
+    let loopback = literal.map_or(url.host_str() == Some("localhost"), |address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(()),
         "http" if loopback => Ok(()),
@@ -149,6 +149,13 @@ fn no_answer(error: &ureq::Error) -> NoAnswer {
         ureq::Error::BodyExceedsLimit(limit) => NoAnswer::TooLarge(*limit),
         ureq::Error::HostNotFound => NoAnswer::Unreachable("the name of the host is not known".into()),
         ureq::Error::ConnectionFailed => NoAnswer::Unreachable("no connection could be made".into()),
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            NoAnswer::Forbidden("the name leads to an address that is never called".into())
+        }
+        // The standard library gives a failed look-up no kind of its own.
+        ureq::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
+            NoAnswer::Unreachable("the name of the host cannot be looked up".into())
+        }
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             NoAnswer::Unreachable("the connection was refused".into())
         }
@@ -176,6 +183,7 @@ mod tests {
             "https://169.254.169.254/x",
             "https://0xA9FEA9FE/",
             "https://[fe80::1]/",
+            "https://[fd00:ec2::254]/",
             "https://[::ffff:169.254.169.254]/",
             "https://0.0.0.0",
             "http://192.168.0.1",
