@@ -1,7 +1,9 @@
 //! Whole-process benchmark: a first load and an unchanged re-sync, side by side with the least any client can do.
 //!
-//! `cargo bench --bench first_load -- [--records N] [--runs N]`. A server thread of this process answers pages made
+//! `cargo bench --bench first_load -- [--records N] [--runs N] [--serve]`. `--serve` only serves, for a profiler. A server thread of this process answers pages made
 //! beforehand; the floor and the program run in turn as processes of their own, so that ratios hold on a noisy machine.
+
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -28,6 +30,15 @@ fn main() {
     };
     let (records, runs) = (number("--records", 200_000), number("--runs", 5));
     let url = serve(pages(records));
+    if arguments.iter().any(|argument| argument == "--serve") {
+        let folder = std::env::temp_dir().join("skillsctl-bench");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        World::new(&folder, &url);
+        println!("serving {url}; a database that reads from it is in {}; ends with Ctrl-C", folder.display());
+        loop {
+            std::thread::park();
+        }
+    }
     let mut table = Table::default();
     for _ in 0..runs {
         let folder = tempfile::tempdir().expect("a folder of its own");

@@ -169,6 +169,22 @@ mod tests {
     }
 
     #[test]
+    fn every_command_of_the_documentation_parses() {
+        for (file, text) in
+            [("README", include_str!("../README.md")), ("CONTRIBUTING", include_str!("../CONTRIBUTING.md"))]
+        {
+            let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("skillsctl ")).collect();
+            assert!(!lines.is_empty(), "{file}");
+            for line in lines {
+                let words = ours(line).unwrap_or_else(|| panic!("`{line}` is not a line of a shell"));
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("`{line}` in {file} does not parse: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_argument_has_help() {
         for (path, command) in all() {
             for argument in command.get_arguments() {

@@ -5,7 +5,7 @@ use std::fmt;
 /// What the caller of the process should do next (`help exit-codes`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Everything was done.
     Done = 0,
     /// A fault of the program itself.
@@ -61,26 +61,26 @@ impl Exit {
 
 /// An error with a next step. Travels inside `anyhow::Error`; `output::report` finds it again.
 #[derive(Debug, Clone)]
-pub struct UserError {
+pub(crate) struct UserError {
     /// The exit code of the process when this error ends it.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// A stable snake_case name for scripts, like `org_not_found`.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// What failed and why: lower case, no full stop, names in backticks. Never a secret.
-    pub message: String,
+    pub(crate) message: String,
     /// What to run or change next.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// Where in a file it is wrong, for errors about a file.
-    pub place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 /// A position in a file: line and column count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file as the user named it, or `-` for standard input.
-    pub file: String,
-    pub line: u32,
-    pub column: u32,
+    pub(crate) file: String,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl UserError {

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return output::report_usage(&error, json),
     };
-    let json = matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
+    let json = json || matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
     let ended = session::Session::new(cli.globals).and_then(|session| commands::run(cli.command, &session));
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -47,15 +47,18 @@ pub fn main() -> ExitCode {
 
 /// Returns whether a command line, right or wrong, asks for JSON.
 fn asks_for_json(arguments: &[OsString]) -> bool {
-    let json = |word: &str| word == "json" || word == "jsonl";
     let words: Vec<&str> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
-    let by_flag = words.iter().enumerate().any(|(position, word)| match *word {
-        "--json" => true,
-        "-o" | "--output" => words.get(position + 1).is_some_and(|format| json(format)),
-        word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")).is_some_and(json),
-    });
-    let by_variable = config::Environment::of_process().text("SKILLSCTL_OUTPUT").ok().flatten();
-    by_flag || by_variable.is_some_and(|format| json(&format))
+    let mut asked = None;
+    for (position, word) in words.iter().enumerate() {
+        let format = match *word {
+            "--json" => Some("json"),
+            "-o" | "--output" => words.get(position + 1).copied(),
+            word => word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")),
+        };
+        asked = asked.or(format.map(str::to_owned));
+    }
+    let asked = asked.or_else(|| config::Environment::of_process().text("SKILLSCTL_OUTPUT").ok().flatten());
+    matches!(asked.as_deref(), Some("json" | "jsonl"))
 }
 
 #[cfg(test)]

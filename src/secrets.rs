@@ -19,7 +19,7 @@ mod sealed;
 mod secret;
 
 pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
-pub(crate) use keys::{DataKey, DekContext, KeyId, KeyTextError, MasterKey};
+pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey};
 pub(crate) use redact::redact;
 pub(crate) use rsa::sign_rs256;
 pub(crate) use sealed::Sealed;

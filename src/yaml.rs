@@ -13,9 +13,6 @@ mod read;
 mod scalar;
 mod write;
 
-pub(crate) use mark::Mark;
-pub(crate) use node::{Key, Node, Part, UNSET, Value, merge};
+pub(crate) use node::{Node, Part, Value, merge};
 pub(crate) use parse::parse;
-pub(crate) use read::with_hint;
-pub(crate) use scalar::Scalar;
 pub(crate) use write::to_yaml;

@@ -87,7 +87,6 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let drawn = Drawn::new(session.output.progress());
     let options = Options {
         trigger: if args.all { Trigger::Schedule } else { Trigger::Manual },
-        provider: args.provider.clone(),
         stream: args.stream.clone(),
         full: args.full,
         keep: session.keep,
@@ -247,7 +246,9 @@ fn complain(session: &Session, run: &RunReport) {
     let closer = run.run.as_ref().map_or(String::new(), |id| format!("   skillsctl log show {id}"));
     if let Some(error) = &run.error {
         let hint = error.hint.as_deref().map_or(String::new(), |hint| format!("; {hint}"));
-        session.output.warn(format!("{} {name}: {}{hint}{closer}", run.outcome, error.message));
+        // What a provider says of itself may end with a full stop.
+        let message = error.message.trim_end_matches('.');
+        session.output.warn(format!("{} {name}: {message}{hint}{closer}", run.outcome));
     } else if run.outcome == "partial" {
         session.output.warn(format!("partial {name}: {}{closer}", counts(&run.tally)));
     } else if run.outcome == "already_running" {

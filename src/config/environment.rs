@@ -16,6 +16,7 @@ type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
 impl Environment {
     /// Returns the variables of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads variables")]
     pub(crate) fn of_process() -> Self {
         Environment { lookup: Box::new(|name| std::env::var_os(name)) }
     }
@@ -79,6 +80,7 @@ pub(crate) fn actor(environment: &Environment) -> String {
 }
 
 /// Returns the time. In debug builds `SKILLSCTL_TEST_NOW` (RFC 3339) sets it, so that tests can move it.
+#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
 pub(crate) fn now() -> DateTime<Utc> {
     if cfg!(debug_assertions)
         && let Some(set) = Environment::of_process().raw("SKILLSCTL_TEST_NOW")

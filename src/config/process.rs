@@ -44,6 +44,7 @@ mod tests {
         assert!(folder.path().join("file").exists(), "the test did run in the child");
     }
 
+    #[expect(clippy::unwrap_used, reason = "a part of the test above")]
     fn in_child(folder: &std::path::Path) {
         harden_process().unwrap();
         let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;

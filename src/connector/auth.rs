@@ -33,6 +33,11 @@ impl Connector<'_> {
         if member.is_empty() { Some(Value::from(token.text.expose())) } else { token.answer.get(member).cloned() }
     }
 
+    /// Returns the token itself.
+    pub(super) fn token_text(&self) -> Option<Secret> {
+        self.lock_token().as_ref().map(|token| Secret::from(token.text.expose().to_owned()))
+    }
+
     /// Gets a token if one is needed and the one at hand is missing or near its end. Calls at once share one request for
     /// it: a second one would spend the refresh token twice, or end the session of the first.
     pub(super) fn ensure_token(&self) -> Result<(), Failure> {
@@ -288,7 +293,7 @@ impl Connector<'_> {
     fn send_for_token(&self, request: &Request) -> Result<Response, Failure> {
         let response = self.send_retrying(request, true, &mut |response, _| match response.status {
             200..=299 => super::errors::Verdict::Fine,
-            408 | 425 | 429 | 500..=599 => super::errors::Verdict::Retry(None),
+            408 | 425 | 429 | 500..=599 => super::errors::Verdict::Retry(None, None),
             _ => super::errors::Verdict::Fine,
         })?;
         if (200..=299).contains(&response.status) {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 
 use super::errors::{Verdict, retry_after};
+use super::limits::Budget;
 use super::values::Values;
 use super::{Connector, Failure, Usage};
-use crate::domain::manifest::{ErrorRule, Method};
+use crate::domain::manifest::{ErrorRule, Method, Rate};
 use crate::error::{Exit, UserError};
 use crate::http::{NoAnswer, Request, Response};
 
@@ -88,7 +89,7 @@ impl Connector<'_> {
                     Usage::add(&self.usage.bytes, response.body.len() as u64);
                     self.note_clock(&response);
                     match judge(&response, request) {
-                        Verdict::Retry(wait) => {
+                        Verdict::Retry(wait, hint) => {
                             let told = retry_after(&response, crate::config::now()).or(wait);
                             if response.status == 429 {
                                 self.hold_budgets(request, told.unwrap_or_else(|| backoff(tries)));
@@ -97,7 +98,8 @@ impl Connector<'_> {
                             let code = if limited { "rate_limited" } else { "provider_failing" };
                             let error = self
                                 .error(Exit::Unavailable, code, request, &response)
-                                .hint("it is tried again at the next sync");
+                                .hint("it is tried again at the next sync")
+                                .hint_if(hint);
                             if told.is_some_and(|told| told > PARK) {
                                 return Err(Failure::Defer(error));
                             }
@@ -121,7 +123,7 @@ impl Connector<'_> {
 
     fn wait_for_budget(&self, request: &Request) -> Result<(), Failure> {
         for (budget, rate) in self.budgets(request) {
-            while let Some(wait) = self.limits.take(&budget, rate, Instant::now()) {
+            while let Some(wait) = self.limits.take(budget, rate, Instant::now()) {
                 if wait > PARK {
                     return Err(Failure::Defer(
                         UserError::new(
@@ -140,19 +142,15 @@ impl Connector<'_> {
 
     fn hold_budgets(&self, request: &Request, wait: Duration) {
         for (budget, _) in self.budgets(request) {
-            self.limits.hold(&budget, Instant::now() + wait.min(PARK * 12));
+            self.limits.hold(budget, Instant::now() + wait.min(PARK * 12));
         }
     }
 
     /// Returns the budgets a request counts against.
-    fn budgets(&self, request: &Request) -> Vec<(String, crate::domain::manifest::Rate)> {
-        let limits = self.manifest.http.limits.iter().filter(|(_, limit)| {
-            limit
-                .only
-                .as_deref()
-                .is_none_or(|only| regex::Regex::new(only).is_ok_and(|only| only.is_match(request.url.path())))
-        });
-        limits.map(|(name, limit)| (format!("{}/{name}", self.budget), limit.rate)).collect()
+    fn budgets(&self, request: &Request) -> impl Iterator<Item = (&str, Rate)> {
+        let path = request.url.path();
+        let counts = move |budget: &&Budget| budget.only.as_ref().is_none_or(|only| only.is_match(path));
+        self.budgets.iter().filter(counts).map(|budget| (budget.name.as_str(), budget.rate))
     }
 
     /// Sleeps in short pieces, so that a stop is noticed.

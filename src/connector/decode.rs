@@ -10,7 +10,7 @@ use crate::error::{Exit, UserError};
 use crate::http::Response;
 
 /// Returns the body as text, once the answer has shown that it is JSON. `what` names the request in errors.
-pub(super) fn text(response: &Response, what: &str) -> Result<String, Failure> {
+pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
     let bad = |code, message: String| {
         Failure::Stream(
             UserError::new(Exit::Unavailable, code, message)
@@ -24,12 +24,14 @@ pub(super) fn text(response: &Response, what: &str) -> Result<String, Failure> {
             format!("{what} answered {} with `{}` instead of JSON", response.status, kind.escape_debug()),
         ));
     }
-    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
+    let mut body = response.body;
+    if body.starts_with(b"\xef\xbb\xbf") {
+        body.drain(..3);
+    }
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(bad("empty_answer", format!("{what} answered {} with nothing", response.status)));
     }
-    String::from_utf8(body.to_vec())
-        .map_err(|_| bad("bad_response", format!("{what} answered with text that is not UTF-8")))
+    String::from_utf8(body).map_err(|_| bad("bad_response", format!("{what} answered with text that is not UTF-8")))
 }
 
 /// What one pass over a page found.
@@ -43,10 +45,9 @@ pub(super) struct Outline {
 /// Finds the records and the next position of a page. A page without the record array is an error, never an empty one.
 pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &str) -> Result<Outline, Failure> {
     let mut projection = Projection::default();
-    let array = projection.add(&Path { steps: records.steps.clone(), array: false });
     let next = next.map(|path| projection.add(path));
     let mut values = Vec::new();
-    projection.take(body, &mut values).map_err(|error| {
+    let items = projection.take_with_items(records, body, &mut values).map_err(|error| {
         let message =
             format!("{what} answered with broken JSON: {} at byte {} of {}", kind(&error), error.column(), body.len());
         Failure::Stream(
@@ -54,19 +55,13 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
                 .hint("the answer was cut off or garbled; try again later"),
         )
     })?;
-    let missing = |found: &str| {
+    let items = items.ok_or_else(|| {
         let place = if records.steps.is_empty() { "at the top".to_owned() } else { format!("at `{records}`") };
         Failure::Stream(
-            UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without records {place}{found}"))
+            UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without a list of records {place}"))
                 .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
         )
-    };
-    let array = values[array].ok_or_else(|| missing(""))?;
-    if !array.get().trim_start().starts_with('[') {
-        return Err(missing(", but something that is not a list"));
-    }
-    let items: Vec<&RawValue> =
-        serde_json::from_str(array.get()).map_err(|_| missing(", but something that is not a list"))?;
+    })?;
     let start = body.as_ptr() as usize;
     let records = items
         .iter()
@@ -109,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_page_is_believed_only_if_it_proves_itself() {
-        assert_eq!(code(text(&answer("text/html", "<html>"), "GET x")), "not_json");
-        assert_eq!(code(text(&answer("application/json", "  "), "GET x")), "empty_answer");
-        assert_eq!(text(&answer("application/json;odata.metadata=minimal", "\u{feff}[]"), "GET x").unwrap(), "[]");
+        assert_eq!(code(text(answer("text/html", "<html>"), "GET x")), "not_json");
+        assert_eq!(code(text(answer("application/json", "  "), "GET x")), "empty_answer");
+        assert_eq!(text(answer("application/json;odata.metadata=minimal", "\u{feff}[]"), "GET x").unwrap(), "[]");
         let records = "value[]".parse().unwrap();
         let find = |body: &str| outline(body, &records, None, "GET x").map(|outline| outline.records.len());
         assert_eq!(find(r#"{"value":[]}"#).unwrap(), 0);

@@ -36,8 +36,8 @@ pub(crate) enum Failure {
 pub(super) enum Verdict {
     Fine,
     EmptyPage,
-    /// Try again, after this long if the rule says so.
-    Retry(Option<Duration>),
+    /// Try again, after this long if the rule says so; the hint is for when that does not help.
+    Retry(Option<Duration>, Option<String>),
     /// Get another token and try again once; the hint is for when that does not help.
     Reauth(Option<String>),
     Fail(Failure),
@@ -77,7 +77,7 @@ impl Connector<'_> {
             )),
             200..=299 => Verdict::Fine,
             401 => Verdict::Reauth(None),
-            408 | 425 | 429 | 500..=599 => Verdict::Retry(None),
+            408 | 425 | 429 | 500..=599 => Verdict::Retry(None, None),
             300..=399 => Verdict::Fail(Failure::Stream(
                 self.error(Exit::Unavailable, "redirected", request, response)
                     .hint("redirects are not followed, as they would carry the credential along; check `api_url`"),
@@ -97,7 +97,7 @@ impl Connector<'_> {
     fn verdict(&self, rule: &ErrorRule, hint: Option<String>, request: &Request, response: &Response) -> Verdict {
         let error = |exit, code| self.error(exit, code, request, response).hint_if(hint.clone());
         match rule.action {
-            Action::Retry => Verdict::Retry(rule.wait.map(|wait| wait.std())),
+            Action::Retry => Verdict::Retry(rule.wait.map(|wait| wait.std()), hint),
             Action::Reauth => Verdict::Reauth(hint),
             Action::EmptyPage => Verdict::EmptyPage,
             Action::Refuse => Verdict::Fail(Failure::Refused(error(Exit::Refused, "credential_refused"))),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::manifest::Rate;
+use crate::domain::manifest::{Manifest, Rate};
 use crate::secrets::Secret;
 
 /// All budgets of this process.
@@ -45,7 +45,9 @@ impl Limits {
 
     /// Holds a budget back after the provider refused a request for its rate.
     pub(super) fn hold(&self, budget: &str, until: Instant) {
-        self.window(budget).lock().unwrap_or_else(PoisonError::into_inner).not_before = Some(until);
+        let window = self.window(budget);
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.not_before = window.not_before.max(Some(until));
     }
 
     fn window(&self, budget: &str) -> Arc<Mutex<SlidingWindow>> {
@@ -54,15 +56,29 @@ impl Limits {
     }
 }
 
-/// Returns the name of a credential's budgets: a digest, so that no secret is kept as a key.
-pub(super) fn budget<'s>(provider: &str, secrets: impl Iterator<Item = &'s Secret>) -> String {
+/// A budget of one credential, ready to be asked for.
+pub(super) struct Budget {
+    pub(super) name: String,
+    pub(super) rate: Rate,
+    /// The paths that count; without it all do.
+    pub(super) only: Option<regex::Regex>,
+}
+
+/// Returns the budgets of a credential. Their names have a digest of it, so that no secret is kept as a key.
+pub(super) fn budgets<'s>(manifest: &Manifest, secrets: impl Iterator<Item = &'s Secret>) -> Vec<Budget> {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(provider.as_bytes());
+    context.update(manifest.provider.as_str().as_bytes());
     for secret in secrets {
         context.update(&[0]);
         context.update(secret.expose().as_bytes());
     }
-    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let owner: String = context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let budgets = manifest.http.limits.iter().filter_map(|(name, limit)| {
+        // The manifest was proved to hold regular expressions.
+        let only = limit.only.as_deref().map(regex::Regex::new).transpose().ok()?;
+        Some(Budget { name: format!("{owner}/{name}"), rate: limit.rate, only })
+    });
+    budgets.collect()
 }
 
 #[cfg(test)]
@@ -96,6 +112,7 @@ mod tests {
         let rate = Rate { requests: 3, per: Length(10) };
         let now = Instant::now();
         limits.hold("a", now + Duration::from_secs(5));
+        limits.hold("a", now + Duration::from_secs(1));
         assert_eq!(limits.take("a", rate, now), Some(Duration::from_secs(5)));
         assert_eq!(limits.take("a", rate, now + Duration::from_secs(5)), None);
     }

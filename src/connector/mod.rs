@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use decode::scalar;
 pub(crate) use errors::Failure;
 pub(crate) use limits::Limits;
-pub(crate) use read::{Page, PageRead, Start};
+pub(crate) use read::{Page, Start};
 pub(crate) use values::Window;
 
 use crate::domain::manifest::Manifest;
@@ -44,8 +44,7 @@ pub(crate) struct Connector<'a> {
     rotate: &'a Rotate<'a>,
     client: &'a Client,
     limits: &'a Limits,
-    /// Tells budgets of different credentials apart.
-    budget: String,
+    budgets: Vec<limits::Budget>,
     token: Mutex<Option<auth::Token>>,
     /// Held by the one call that gets a token.
     renewing: Mutex<()>,
@@ -84,7 +83,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
-        let budget = limits::budget(parts.manifest.provider.as_str(), parts.secrets.values());
+        let budgets = limits::budgets(parts.manifest, parts.secrets.values());
         Connector {
             manifest: parts.manifest,
             settings: parts.settings,
@@ -92,7 +91,7 @@ impl<'a> Connector<'a> {
             rotate: parts.rotate,
             client: parts.client,
             limits: parts.limits,
-            budget,
+            budgets,
             token: Mutex::new(None),
             renewing: Mutex::new(()),
             stop: parts.stop,
@@ -126,7 +125,7 @@ impl<'a> Connector<'a> {
         let values = self.values(None);
         let request = self.request_get(&check.get, &check.query, &values)?;
         let response = self.call(&[], &values, request, true)?;
-        let text = decode::text(&response, "the check")?;
+        let text = decode::text(response, "the check")?;
         let document: Value = serde_json::from_str(&text).map_err(|_| {
             Failure::Stream(
                 UserError::new(Exit::Unavailable, "not_json", "the check did not answer with JSON")
@@ -169,9 +168,12 @@ impl<'a> Connector<'a> {
         use_them(&self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Returns a text from outside, shortened and without any of this connector's secrets.
+    /// Returns a text from outside, shortened and without any of this connector's secrets or its token.
     fn harmless(&self, text: &str) -> String {
-        let redacted = self.with_secrets(|secrets| crate::secrets::redact(text, &secrets.values().collect::<Vec<_>>()));
+        let token = self.token_text();
+        let redacted = self.with_secrets(|secrets| {
+            crate::secrets::redact(text, &secrets.values().chain(token.as_ref()).collect::<Vec<_>>())
+        });
         let one_line = redacted.split_whitespace().collect::<Vec<_>>().join(" ");
         match one_line.char_indices().nth(200) {
             Some((end, _)) => format!("{}...", &one_line[..end]),

@@ -1,6 +1,7 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,6 +12,9 @@ use super::values::{Values, Window};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
+
+/// What became of a detail call: the record, none where it has gone, or why there is no telling.
+type Detailed = Result<Option<String>, Failure>;
 
 /// One page of records.
 pub(crate) struct Page {
@@ -107,10 +111,14 @@ impl PageRead<'_> {
         };
         let what = request.shown();
         let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        let by_header = match &self.read.page.kind {
+            PageKind::Link => response.header("link").and_then(link_header),
+            _ => None,
+        };
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
             ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
         } else {
-            let body = decode::text(&response, &what)?;
+            let body = decode::text(response, &what)?;
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
                 _ => None,
@@ -119,10 +127,7 @@ impl PageRead<'_> {
             let outline = decode::outline(&body, records, next, &what)?;
             (body, outline)
         };
-        let next = match &self.read.page.kind {
-            PageKind::Link => response.header("link").and_then(link_header),
-            _ => outline.next,
-        };
+        let next = by_header.or(outline.next);
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,
@@ -152,8 +157,7 @@ impl PageRead<'_> {
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
         let thin: Vec<&str> = page.records().collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
-        let answers: Vec<std::sync::Mutex<Option<Result<Option<String>, Failure>>>> =
-            thin.iter().map(|_| None.into()).collect();
+        let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
         std::thread::scope(|scope| {
             for _ in 0..detail.concurrent.min(thin.len()) {
                 scope.spawn(|| {
@@ -206,7 +210,7 @@ impl PageRead<'_> {
         let what = request.shown();
         match self.connector.call(&self.stream.errors, &values, request, true) {
             Ok(response) if response.status == 204 => Ok(None),
-            Ok(response) => decode::text(&response, &what).map(Some),
+            Ok(response) => decode::text(response, &what).map(Some),
             Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
             Err(failure) => Err(failure),
         }

@@ -42,8 +42,10 @@ impl FromStr for Length {
 
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, seconds) =
-            UNITS.iter().find(|(_, seconds)| self.0 % seconds == 0 && self.0 >= *seconds).unwrap_or(&UNITS[3]);
+        let (unit, seconds) = UNITS
+            .iter()
+            .find(|(_, seconds)| self.0.is_multiple_of(*seconds) && self.0 >= *seconds)
+            .unwrap_or(&UNITS[3]);
         f.pad(&format!("{}{unit}", self.0 / seconds))
     }
 }

@@ -22,11 +22,6 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// Returns the path to one top-level key, taken literally.
-    pub(crate) fn key(key: &str) -> Self {
-        Path { steps: vec![Step::Key(key.to_owned())], array: false }
-    }
-
     /// Returns the path below `self`.
     pub(crate) fn join(&self, below: &Path) -> Self {
         Path { steps: self.steps.iter().chain(&below.steps).cloned().collect(), array: below.array }
@@ -123,6 +118,8 @@ pub(crate) struct Projection {
 #[derive(Debug, Default)]
 struct Branch {
     slots: Vec<usize>,
+    /// Whether the items of the list here are wanted one by one.
+    is_list: bool,
     keys: Vec<(String, Branch)>,
     indexes: Vec<(usize, Branch)>,
 }
@@ -130,6 +127,17 @@ struct Branch {
 impl Projection {
     /// Adds a path and returns the slot its value will be in.
     pub(crate) fn add(&mut self, path: &Path) -> usize {
+        let next = self.paths;
+        let branch = self.branch(path);
+        if let Some(slot) = branch.slots.first() {
+            return *slot;
+        }
+        branch.slots.push(next);
+        self.paths += 1;
+        next
+    }
+
+    fn branch(&mut self, path: &Path) -> &mut Branch {
         let mut branch = &mut self.root;
         for step in &path.steps {
             branch = match step {
@@ -137,12 +145,25 @@ impl Projection {
                 Step::Index(index) => child(&mut branch.indexes, index),
             };
         }
-        if let Some(slot) = branch.slots.first() {
-            return *slot;
-        }
-        branch.slots.push(self.paths);
-        self.paths += 1;
-        self.paths - 1
+        branch
+    }
+
+    /// Takes the values out of a document, and the items of the list at `list`, in one pass over it. `None` for the items
+    /// says that there is no list at that place.
+    pub(crate) fn take_with_items<'a>(
+        &mut self,
+        list: &Path,
+        json: &'a str,
+        values: &mut Vec<Option<&'a RawValue>>,
+    ) -> Result<Option<Vec<&'a RawValue>>, serde_json::Error> {
+        self.branch(list).is_list = true;
+        values.clear();
+        values.resize(self.paths, None);
+        let mut items = None;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        BranchSeed { branch: &self.root, values, items: &mut items }.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(items)
     }
 
     /// Takes the values out of a document; absent ones are `None`. `values` is cleared first and can be reused.
@@ -154,7 +175,7 @@ impl Projection {
         values.clear();
         values.resize(self.paths, None);
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        BranchSeed { branch: &self.root, values }.deserialize(&mut deserializer)?;
+        BranchSeed { branch: &self.root, values, items: &mut None }.deserialize(&mut deserializer)?;
         deserializer.end()
     }
 }
@@ -170,15 +191,16 @@ fn child<'b, K: PartialEq + Clone>(children: &'b mut Vec<(K, Branch)>, key: &K) 
 struct BranchSeed<'p, 'v, 'a> {
     branch: &'p Branch,
     values: &'v mut Vec<Option<&'a RawValue>>,
+    items: &'v mut Option<Vec<&'a RawValue>>,
 }
 
 impl<'a> DeserializeSeed<'a> for BranchSeed<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        let BranchSeed { branch, values } = self;
+        let BranchSeed { branch, values, items } = self;
         if branch.slots.is_empty() {
-            return deserializer.deserialize_any(BranchVisitor { branch, values });
+            return deserializer.deserialize_any(BranchVisitor { branch, values, items });
         }
         let raw = <&'a RawValue>::deserialize(deserializer)?;
         for slot in &branch.slots {
@@ -189,13 +211,15 @@ impl<'a> DeserializeSeed<'a> for BranchSeed<'_, '_, 'a> {
         }
         // A path that ends here and others that go on: the value is read twice, which only odd mappings ask for.
         let mut inner = serde_json::Deserializer::from_str(raw.get());
-        serde::Deserializer::deserialize_any(&mut inner, BranchVisitor { branch, values }).map_err(D::Error::custom)
+        serde::Deserializer::deserialize_any(&mut inner, BranchVisitor { branch, values, items })
+            .map_err(D::Error::custom)
     }
 }
 
 struct BranchVisitor<'p, 'v, 'a> {
     branch: &'p Branch,
     values: &'v mut Vec<Option<&'a RawValue>>,
+    items: &'v mut Option<Vec<&'a RawValue>>,
 }
 
 impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
@@ -206,12 +230,14 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let BranchVisitor { branch, values } = self;
+        let BranchVisitor { branch, values, items } = self;
         while let Some(key) = map.next_key_seed(KeySeed(&branch.keys))? {
             match key {
-                Some(position) => {
-                    map.next_value_seed(BranchSeed { branch: &branch.keys[position].1, values: &mut *values })?
-                }
+                Some(position) => map.next_value_seed(BranchSeed {
+                    branch: &branch.keys[position].1,
+                    values: &mut *values,
+                    items: &mut *items,
+                })?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -221,13 +247,21 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        let BranchVisitor { branch, values } = self;
+        let BranchVisitor { branch, values, items } = self;
+        if branch.is_list {
+            let mut all = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                all.push(item);
+            }
+            *items = Some(all);
+            return Ok(());
+        }
         let mut index = 0;
         loop {
             let more = match branch.indexes.iter().find(|(known, _)| *known == index) {
-                Some((_, below)) => {
-                    seq.next_element_seed(BranchSeed { branch: below, values: &mut *values })?.is_some()
-                }
+                Some((_, below)) => seq
+                    .next_element_seed(BranchSeed { branch: below, values: &mut *values, items: &mut *items })?
+                    .is_some(),
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {
@@ -328,6 +362,21 @@ mod tests {
         assert_eq!(values[part].unwrap().get(), "7");
         projection.take(r#"{"a":3}"#, &mut values).unwrap();
         assert_eq!((values[whole].unwrap().get(), values[part].is_none()), ("3", true));
+    }
+
+    #[test]
+    fn items_of_a_list_come_out_in_the_same_pass() {
+        let mut projection = Projection::default();
+        let next = projection.add(&path("paging.next"));
+        let mut values = Vec::new();
+        let json = r#"{"results":[{"id":1}, "x"],"paging":{"next":"n"}}"#;
+        let items = projection.take_with_items(&path("results[]"), json, &mut values).unwrap().unwrap();
+        assert_eq!(items.iter().map(|item| item.get()).collect::<Vec<_>>(), [r#"{"id":1}"#, r#""x""#]);
+        assert_eq!(values[next].unwrap().get(), r#""n""#);
+        for other in [r#"{"results":{}}"#, r#"{"error":1}"#, "[]"] {
+            assert!(projection.take_with_items(&path("results[]"), other, &mut values).unwrap().is_none(), "{other}");
+        }
+        assert_eq!(Projection::default().take_with_items(&path("[]"), "[1]", &mut values).unwrap().unwrap().len(), 1);
     }
 
     #[test]

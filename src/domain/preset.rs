@@ -44,6 +44,10 @@ pub(crate) fn read_preset(name: &str, text: &str, catalog: &Catalog) -> Result<P
         name: String,
         #[serde(default)]
         recommended: bool,
+        #[expect(
+            dead_code,
+            reason = "declares the key and what it must be; it is read from the tree, which knows the places"
+        )]
         providers: serde_json::Map<String, serde_json::Value>,
         #[serde(default)]
         role_reports: super::manifest::Ordered<Vec<String>>,
@@ -118,7 +122,7 @@ fn provider<'c>(root: &Node, path: &[&str], name: &str, catalog: &'c Catalog) ->
             |word| format!("did you mean `{word}`?"),
         );
         let path: Vec<&str> = path.iter().copied().chain([name]).collect();
-        root.error_at(&path, Part::Key, "unknown_provider", &format!("unknown provider `{name}`: {meant}"))
+        root.error_at(&path, Part::Key, "unknown_provider", format!("unknown provider `{name}`: {meant}"))
     })
 }
 

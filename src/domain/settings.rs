@@ -203,7 +203,8 @@ impl Effective {
     /// Returns the required settings that have no value.
     pub(crate) fn missing<'m>(&self, manifest: &'m Manifest) -> Vec<&'m Name> {
         let required = manifest.settings.iter().filter(|(_, spec)| spec.required).map(|(name, _)| name);
-        required.filter(|name| self.setting(name.as_str()).is_none_or(|value| value.as_str() == Some(""))).collect()
+        let empty = |value: &Value| value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty);
+        required.filter(|name| self.setting(name.as_str()).is_none_or(empty)).collect()
     }
 
     /// Returns the leaves as one text that changes whenever what is read and stored would: all but whether and when.
@@ -434,7 +435,12 @@ pub(crate) fn feeding_stream<'m>(
     match streams.as_slice() {
         [] if mappings.is_empty() => Ok(None),
         [] => Ok(manifest.stream_for(entity)),
-        [one] => Ok(Some(one)),
+        [one] => match manifest.stream(one).and_then(|stream| stream.entity) {
+            Some(fed) if fed != entity => {
+                Err(format!("the stream `{one}` feeds `{fed}`, and cannot feed `{entity}` too"))
+            }
+            _ => Ok(Some(one)),
+        },
         [one, two, ..] => {
             Err(format!("the mappings of `{entity}` read from two streams, `{one}` and `{two}`: an entity has one"))
         }

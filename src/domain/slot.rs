@@ -138,11 +138,6 @@ impl Template {
             Part::Text(_) => None,
         })
     }
-
-    /// Returns whether any slot reads this scope.
-    pub(crate) fn uses(&self, scope: Scope) -> bool {
-        self.slots().any(|slot| slot.scope == scope)
-    }
 }
 
 impl FromStr for Template {

@@ -86,11 +86,6 @@ impl Look {
         Look { terminal, now }
     }
 
-    /// Returns whether a person is looking.
-    pub(crate) fn terminal(&self) -> bool {
-        self.terminal
-    }
-
     /// Returns "2 minutes ago" or "in 13 minutes" on a terminal, RFC 3339 UTC with milliseconds in a pipe.
     pub(crate) fn time(&self, time: DateTime<Utc>) -> String {
         if self.terminal { relative(time, self.now) } else { time.to_rfc3339_opts(SecondsFormat::Millis, true) }

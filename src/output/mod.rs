@@ -23,7 +23,6 @@ use clap::{ColorChoice, ValueEnum};
 use serde::Serialize;
 
 pub(crate) use changes::{Change, changes};
-pub(crate) use document::guarded;
 pub(crate) use instant::{instant, instant_or_null};
 pub(crate) use look::{Cell, Look, State, thousands};
 pub(crate) use progress::{Line, Progress};
@@ -78,6 +77,7 @@ pub(crate) struct OutputOptions {
 
 impl OutputOptions {
     /// Returns the options of a command line that says nothing about output.
+    #[cfg(test)]
     pub(crate) fn at(now: DateTime<Utc>) -> Self {
         OutputOptions {
             format: Format::Table,
@@ -114,7 +114,7 @@ impl Screen {
     }
 }
 
-/// Whoever read stdout has gone, as with `| head`. Ends a run quietly and well; see [`report`].
+/// Whoever read stdout has gone, as with `| head`. Ends a run quietly and well; see [`report()`].
 #[derive(Debug)]
 pub(crate) struct ClosedOutput;
 
@@ -162,7 +162,7 @@ struct Colors {
 }
 
 impl Output {
-    /// Returns the output of this process. `--color` also settles the colours of prompts, progress and [`report`].
+    /// Returns the output of this process. `--color` also settles the colours of prompts, progress and [`report()`].
     pub(crate) fn new(options: OutputOptions) -> Self {
         let wanted = match options.color {
             ColorChoice::Always => Some(true),
@@ -305,6 +305,7 @@ impl Output {
     }
 
     /// Returns whether there is consent to destroy: the name given with `--confirm`, or typed. `--yes` is not enough.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what cannot be undone; no command does that yet"))]
     pub(crate) fn confirm_destroy(&self, slug: &str, given: Option<&str>) -> Result<bool> {
         let Some(given) = given else {
             let flag = format!("--confirm {slug}");

@@ -257,6 +257,7 @@ impl AsRawFd for CursorStays {
 }
 
 #[cfg(test)]
+#[expect(clippy::print_stderr, reason = "the tests that ask say what they were answered")]
 mod tests {
     use std::process::Command;
 

@@ -7,20 +7,16 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params};
 
 use super::text::{self, stamp};
-use crate::domain::names::Name;
 
 /// A quarantined record as stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Quarantined {
-    pub(crate) id: i64,
-    pub(crate) provider: Name,
     pub(crate) stream: String,
     /// The record's key at the provider, or a hash of the record where it has none.
     pub(crate) record_key: String,
     pub(crate) reasons: Vec<String>,
     /// The record as the provider sent it.
     pub(crate) record: String,
-    pub(crate) run_id: i64,
     pub(crate) created_at: DateTime<Utc>,
 }
 
@@ -89,18 +85,14 @@ pub(crate) fn count_of_run(connection: &Connection, run_id: i64) -> Result<u64> 
 /// Returns the records a run put into quarantine that are still there.
 pub(crate) fn of_run(connection: &Connection, run_id: i64, limit: u32) -> Result<Vec<Quarantined>> {
     let mut statement = connection.prepare_cached(
-        "SELECT q.id, p.slug AS provider, q.stream, q.record_key, q.reasons, q.record, q.run_id, q.created_at
-         FROM quarantine q JOIN integration_providers p ON p.id = q.provider_id WHERE q.run_id = ?1 ORDER BY q.id LIMIT ?2",
+        "SELECT stream, record_key, reasons, record, created_at FROM quarantine WHERE run_id = ?1 ORDER BY id LIMIT ?2",
     )?;
     let rows = statement.query_map((run_id, limit), |row| {
         Ok(Quarantined {
-            id: row.get("id")?,
-            provider: text::parsed(row, "provider")?,
             stream: row.get("stream")?,
             record_key: row.get("record_key")?,
             reasons: text::json(row, "reasons")?,
             record: row.get("record")?,
-            run_id: row.get("run_id")?,
             created_at: text::at(row, "created_at")?,
         })
     })?;

@@ -103,7 +103,8 @@ fn statements(entity: Entity) -> &'static Statements {
                 ),
                 insert: format!(
                     "INSERT INTO {table} (organization_id, provider_id, external_key, custom, content_hash, first_seen_at, changed_at,
-                                          generation, in_scope, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, {})",
+                                          generation, in_scope, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, {})
+                     ON CONFLICT (organization_id, provider_id, external_key) DO NOTHING",
                     names.join(", "),
                     slots.join(", ")
                 ),
@@ -184,12 +185,11 @@ pub(crate) fn former(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Res
     })
 }
 
-/// Stores a new row.
-pub(crate) fn insert(tx: &Connection, owner: &Owner, record: &Record<'_>, in_scope: bool) -> Result<()> {
+/// Stores a new row that is in scope. Returns false, with nothing done, if there is a row of its key.
+pub(crate) fn insert(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Result<bool> {
     let mut statement = tx.prepare_cached(&statements(owner.entity).insert)?;
-    bind(&mut statement, owner, record, in_scope)?;
-    statement.raw_execute()?;
-    Ok(())
+    bind(&mut statement, owner, record, true)?;
+    Ok(statement.raw_execute()? > 0)
 }
 
 /// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.

@@ -208,22 +208,7 @@ pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTim
     Ok(())
 }
 
-/// Returns what schedules need to know of a pair's runs.
-pub(crate) fn last_runs(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<LastRuns> {
-    let mut statement = connection.prepare_cached(
-        "SELECT (SELECT started_at FROM integration_sync_logs WHERE organization_id = :organization AND provider_id = :provider
-                  ORDER BY id DESC LIMIT 1) AS started,
-                (SELECT count(*) FROM integration_sync_logs WHERE organization_id = :organization AND provider_id = :provider
-                  AND outcome <> 'running' AND id > coalesce((SELECT id FROM integration_sync_logs
-                       WHERE organization_id = :organization AND provider_id = :provider AND outcome IN ('ok', 'partial')
-                       ORDER BY id DESC LIMIT 1), 0)) AS failures",
-    )?;
-    Ok(statement.query_row(named_params! { ":organization": organization_id, ":provider": provider_id }, |row| {
-        Ok(LastRuns { started: text::at_or_null(row, "started")?, failures: row.get("failures")? })
-    })?)
-}
-
-/// Returns the same for all pairs that ever ran, by organization and provider.
+/// Returns what schedules need to know of the runs of all pairs that ever ran, by organization and provider.
 pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64), LastRuns>> {
     let mut statement = connection.prepare(
         "SELECT r.organization_id, r.provider_id, r.started_at,

@@ -1,9 +1,10 @@
 //! What is due: every enabled provider of every active organization whose schedule says so.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::names::Name;
 use crate::domain::preset::Preset;
@@ -11,6 +12,9 @@ use crate::domain::settings::{Effective, Overrides, merge};
 use crate::lookup;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::{Connection, overrides, presets, providers, runs};
+
+/// More than any two clocks differ that are set at all.
+const CLOCKS: TimeDelta = TimeDelta::days(1);
 
 /// A pair that is due.
 #[derive(Debug, Clone)]
@@ -37,9 +41,9 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             continue;
         }
         let key = (organization.preset_id, organization.defaults_revision);
-        if !pinned.contains_key(&key) {
+        if let Entry::Vacant(unread) = pinned.entry(key) {
             let summary = presets::by_slug(connection, organization.preset.as_str())?;
-            pinned.insert(key, lookup::preset_at(connection, &catalog, &summary, organization.defaults_revision)?);
+            unread.insert(lookup::preset_at(connection, &catalog, &summary, organization.defaults_revision)?);
         }
         let mut wanted = Vec::new();
         for (name, defaults) in &pinned[&key].providers {
@@ -50,7 +54,9 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             if !settings.enabled() {
                 continue;
             }
-            let last = last_runs.get(&pair).copied().unwrap_or_default();
+            // A run far in the future was started by a wrong clock: waiting for it would be waiting for ever.
+            let last = last_runs.get(&pair).filter(|last| last.started.is_none_or(|started| started <= now + CLOCKS));
+            let last = last.copied().unwrap_or_default();
             let seed = seed(organization.slug.as_str(), name.as_str());
             let next = settings.frequency().next(last, organization.time_zone, seed);
             if force || next.is_some_and(|next| next <= now) {

@@ -27,7 +27,6 @@ pub(crate) use fleet::{Report, RunReport, sync};
 pub(crate) use resolve::connect;
 
 use crate::connector::Limits;
-use crate::domain::names::Name;
 use crate::http::Client;
 use crate::store::runs::{Tally, Trigger};
 use crate::store::{Keep, Store};
@@ -50,8 +49,6 @@ pub(crate) struct Engine<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) trigger: Trigger,
-    /// This provider only.
-    pub(crate) provider: Option<Name>,
     /// This stream only.
     pub(crate) stream: Option<String>,
     /// Read everything again, not only what changed.

@@ -104,12 +104,13 @@ impl Run<'_> {
         if let Err(failure) = self.change(|tx| state::keep_only(tx, pair, &plan.feeding)) {
             return Some(failure);
         }
-        let mut worst = None;
+        let (mut worst, mut skipped) = (None, 0);
         for stream in &plan.streams {
             let Err(failure) = self.stream(stream) else { continue };
             match failure {
                 Failure::Skip(error) => {
                     self.warnings.push(format!("{}: left out: {}", stream.name, error.message));
+                    skipped += 1;
                     worst.get_or_insert(Failure::Skip(error));
                 }
                 Failure::Stream(error) | Failure::Restart(error) => {
@@ -121,7 +122,11 @@ impl Run<'_> {
                 other => return Some(other),
             }
         }
-        worst
+        match worst {
+            // Nothing at all was read: that is no run that went well in part.
+            Some(Failure::Skip(error)) if skipped == plan.streams.len() => Some(Failure::Stream(error)),
+            worst => worst,
+        }
     }
 
     /// Reads one stream to its end, once more from its start if the provider has lost the position.
@@ -189,6 +194,8 @@ impl Run<'_> {
             stream: stream.name.clone(),
             run_id: self.log.id,
             room: self.room,
+            // Former learners are looked for before anything is inserted.
+            expects_new: state.watermark.is_none() && !adopt,
             has_quarantine: quarantined > 0,
             now,
         };

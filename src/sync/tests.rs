@@ -17,7 +17,7 @@ use crate::store::organizations::{self, NewOrganization, Organization};
 use crate::store::presets::NewRevision;
 use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
-use crate::{secrets, vault};
+use crate::vault;
 
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
@@ -123,7 +123,6 @@ impl World {
         let stop = Box::leak(Box::new(AtomicBool::new(false)));
         let options = Options {
             trigger: Trigger::Manual,
-            provider: None,
             stream: None,
             full: false,
             keep: Keep::Yes,
@@ -452,4 +451,87 @@ fn learners_over_the_limit_come_in_once_it_is_raised() {
     world.organization.max_learners = Some(5);
     world.resettle(NAMES);
     assert_eq!(world.run_well().inserted, 1);
+}
+
+#[test]
+fn a_provider_that_returns_is_read_anew() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    world.run_well();
+    let dormant = |active: &[i64]| {
+        let id = world.organization.id;
+        let move_on = |tx: &crate::store::Connection| {
+            organizations::mark_dormant(tx, id, active)?;
+            crate::store::state::forget_others(tx, id, active)
+        };
+        world.engine.store().change(Keep::Yes, move_on).unwrap();
+    };
+    dormant(&[]);
+    // Meanwhile another provider has taken one of them over.
+    world.engine.store().read().execute("DELETE FROM learners WHERE external_key = '2'", []).unwrap();
+    dormant(&[1]);
+    assert_eq!(world.run_well().inserted, 1);
+    assert_eq!(world.live(), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_run_that_a_wrong_clock_started_does_not_put_off_all_others() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(learners(&[1]));
+    world.run_well();
+    let due = || due::due(world.engine.store().read(), crate::config::now(), false).unwrap().len();
+    assert_eq!(due(), 0);
+    let later = "UPDATE integration_sync_logs SET started_at = '2099-01-01T00:00:00.000Z'";
+    world.engine.store().read().execute(later, []).unwrap();
+    assert_eq!(due(), 1);
+}
+
+#[test]
+fn a_run_that_may_read_no_stream_at_all_has_failed() {
+    let rule = "    errors: [{status: 403, do: skip_stream}]\n";
+    let world = World::new(&format!("{LEARNERS}{rule}"), NAMES);
+    world.server.play(|_| (403, String::new(), "{}".into()));
+    let ended = world.run();
+    assert_eq!((ended.outcome, ended.error.map(|error| error.code)), (Outcome::Failed, Some("stream_not_readable")));
+}
+
+#[test]
+fn a_session_that_the_provider_echoes_is_not_shown() {
+    let login = "  auth: {login: {post: /login, token: text, ttl: 1h, use: {header: {x-token: '{token}'}}}}\n";
+    let world = World::new(&format!("{login}  error_message: [message]\n{LEARNERS}"), NAMES);
+    world.server.play(|asked| match asked {
+        "POST /login" => (200, String::new(), "SENTINEL".into()),
+        _ => (400, String::new(), r#"{"message":"no rights for SENTINEL here"}"#.into()),
+    });
+    let said = world.run().error.unwrap().message;
+    assert!(said.ends_with("no rights for [redacted] here"), "{said}");
+}
+
+#[test]
+fn a_loop_over_nothing_is_a_missing_setting_and_no_complete_read() {
+    let loops =
+        format!("settings: {{centres: {{type: list, required: true}}}}\n{LEARNERS}    each: {{settings: centres}}\n");
+    let world = World::new(&loops, &format!("    centres: []\n{NAMES}"));
+    let refused = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
+    assert_eq!(refused.downcast_ref::<UserError>().map(|error| error.code), Some("setting_missing"));
+}
+
+#[test]
+fn what_a_rule_advises_is_told_when_trying_again_did_not_help() {
+    let rule = "  errors: [{status: 400, do: retry, wait: 0s, hint: lower the size}]\n";
+    let world = World::new(&format!("{rule}{LEARNERS}"), NAMES);
+    world.server.play(|_| (400, String::new(), "{}".into()));
+    assert_eq!(world.run().error.unwrap().hint.as_deref(), Some("lower the size"));
+    assert_eq!(world.server.seen().len(), 5);
+}
+
+#[test]
+fn one_stream_feeds_one_entity() {
+    let world = World::new(LEARNERS, NAMES);
+    let provider = providers::by_slug(world.engine.store().read(), "x").unwrap();
+    let manifest = &crate::lookup::manifest_of(&provider).unwrap();
+    let mapping = [("employer.name".parse().unwrap(), crate::domain::mapping::Mapping::source("learners.employer"))];
+    let employer = crate::domain::entity::Entity::Employer;
+    let refused = crate::domain::settings::feeding_stream(employer, &mapping, manifest);
+    assert_eq!(refused, Err("the stream `learners` feeds `learner`, and cannot feed `employer` too".into()));
 }

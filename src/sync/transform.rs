@@ -213,8 +213,10 @@ impl Transform {
                 None => {
                     if !matches!(made, Value::Null) {
                         custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
-                        custom_json.push_str(&serde_json::Value::from(field.target.field.as_str()).to_string());
-                        custom_json.push(':');
+                        // A target's name has nothing that JSON would escape.
+                        custom_json.push('"');
+                        custom_json.push_str(&field.target.field);
+                        custom_json.push_str("\":");
                         custom_json.push_str(&json(&made));
                     }
                     custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
@@ -455,12 +457,16 @@ fn typed<'a>(value: Value<'a>, field_type: Option<FieldType>, format: Option<&st
     let owned = |text: String| Ok(Value::Text(Cow::Owned(text)));
     match field_type {
         FieldType::Int => match text.parse::<i64>() {
-            Ok(_) => Ok(Value::Number(Cow::Owned(text.to_owned()))),
+            Ok(number) => Ok(Value::Number(Cow::Owned(number.to_string()))),
             Err(_) => Err("it is not a whole number".into()),
         },
         FieldType::Decimal => {
             let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
             match digits.parse::<f64>() {
+                // Texts such as `.5` or `007` are numbers, but not in JSON.
+                Ok(number) if number.is_finite() && serde_json::from_str::<f64>(digits).is_err() => {
+                    Ok(Value::Number(Cow::Owned(number.to_string())))
+                }
                 Ok(number) if number.is_finite() => Ok(Value::Number(Cow::Owned(digits.to_owned()))),
                 _ => Err("it is not a number".into()),
             }
@@ -604,6 +610,19 @@ mod tests {
         assert_eq!(make("1e5", FieldType::Text, None).unwrap().as_deref(), Some("1e5"));
         assert_eq!(make("42%", FieldType::Decimal, None).unwrap().as_deref(), Some("42"));
         assert!(make("N/A", FieldType::Decimal, None).is_err());
+    }
+
+    #[test]
+    fn numbers_are_such_as_json_has() {
+        for (text, field_type, number) in [
+            ("+5", FieldType::Int, "5"),
+            ("007", FieldType::Int, "7"),
+            ("007.50", FieldType::Decimal, "7.5"),
+            (".5", FieldType::Decimal, "0.5"),
+            ("12.340", FieldType::Decimal, "12.340"),
+        ] {
+            assert_eq!(json(&typed(Value::Text(text.into()), Some(field_type), None).unwrap()), number, "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct Writer {
     pub(super) run_id: Option<i64>,
     /// How many more learners the organization may have.
     pub(super) room: Option<u64>,
+    /// Whether nothing was stored before: then a row is inserted without looking for it first.
+    pub(super) expects_new: bool,
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
     pub(super) now: chrono::DateTime<chrono::Utc>,
@@ -79,7 +81,12 @@ impl Writer {
         if !in_scope {
             tally.filtered += 1;
         }
-        if let Some(present) = records::find(tx, &self.owner, &record.key)? {
+        let learner = self.owner.entity == Entity::Learner;
+        let full = learner && self.room.is_some_and(|room| written.room_used >= room);
+        if self.expects_new && in_scope && !full && records::insert(tx, &self.owner, record)? {
+            tally.inserted += 1;
+            written.room_used += u64::from(learner);
+        } else if let Some(present) = records::find(tx, &self.owner, &record.key)? {
             self.note(present.id, &mut written.found);
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
                 records::see(tx, &self.owner, present.id)?;
@@ -100,17 +107,14 @@ impl Writer {
                     );
                     return self.quarantine(tx, &record.key, text, &[reason], written);
                 }
-                Former::None
-                    if self.owner.entity == Entity::Learner
-                        && self.room.is_some_and(|room| written.room_used >= room) =>
-                {
+                Former::None if full => {
                     tally.over_cap += 1;
                     return Ok(());
                 }
                 Former::None => {
-                    records::insert(tx, &self.owner, record, true)?;
+                    records::insert(tx, &self.owner, record)?;
                     tally.inserted += 1;
-                    written.room_used += u64::from(self.owner.entity == Entity::Learner);
+                    written.room_used += u64::from(learner);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Typed values from nodes: a serde `Deserializer` whose every error knows the most specific place.
 //!
 //! A `Deserialize` of ours says what is wrong with `D::Error::custom`; the error takes the place of the value that was
-//! being read, and a hint if the message was made by [`with_hint`].
+//! being read, and a hint if the message was made by [`fault::with_hint`].
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, Visitor, value::StrDeserializer,
@@ -18,8 +18,6 @@ use path::Path;
 
 mod fault;
 mod path;
-
-pub(crate) use fault::with_hint;
 
 impl Node {
     /// Returns this node as a type. Untagged and flattened types are read without their types being asked for, so

@@ -1,5 +1,11 @@
 //! Every command through the real binary, as a person or a script calls it: stdout, stderr and exit code.
 
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a helper that fails fails its test; one file's helpers are the others' library"
+)]
+
 mod config;
 mod credential;
 mod defaults;

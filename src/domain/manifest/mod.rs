@@ -16,11 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-pub(crate) use explain::{Line, explain};
-pub(crate) use lint::{Finding, lint};
+pub(crate) use explain::explain;
+pub(crate) use lint::lint;
 pub(crate) use load::{check, load};
 pub(crate) use needs::{Need, secrets_missing, secrets_needed};
-pub(crate) use read::{Cursor, Deletes, Detail, Each, Flag, Method, Page, PageKind, Read, Stop, Sweep};
+pub(crate) use read::{Cursor, Deletes, Detail, Each, Method, Page, PageKind, Read, Stop, Sweep};
 pub(crate) use schema::schema;
 
 use super::duration::Length;

@@ -3,9 +3,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::UNSET;
+use super::fault::with_hint;
 use crate::{
     error::{Exit, UserError},
-    yaml::{parse, with_hint},
+    yaml::parse,
 };
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -78,7 +80,7 @@ impl<'de> Deserialize<'de> for Override {
                 f.write_str("an age in years or `!unset`")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Override, E> {
-                if text == crate::yaml::UNSET {
+                if text == UNSET {
                     Ok(Override::Unset)
                 } else {
                     Err(E::invalid_type(serde::de::Unexpected::Str(text), &self))

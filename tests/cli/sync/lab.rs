@@ -174,7 +174,7 @@ impl Lab {
              WHERE o.slug = ?1 AND t.external_key = ?2"
         );
         let mut statement = connection.prepare(&sql).unwrap();
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let row = statement.query_row([slug, key], |row| {
             let value = |position| -> rusqlite::Result<Value> {
                 Ok(match row.get_ref(position)? {
