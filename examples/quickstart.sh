@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The debug build: it is made twice as fast as the optimized one, and the tests use it too.
+# The debug build: made in less than half the time of the optimized one, and the tests use it too.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 bin=$CARGO_TARGET_DIR/debug
 
