@@ -60,7 +60,7 @@ pub(super) fn drawn(heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, width: 
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     // Text is cut where the room ends; the cells have no newline, so no word is kept whole at its expense.
     table.set_delimiter('\n');
-    table.set_header(line(kept.iter().map(|&index| look.bold(heads[index].header))));
+    table.set_header(line(kept.iter().map(|&index| look.bold(&heads[index].header.to_uppercase()))));
     for row in &texts {
         table.add_row(line(kept.iter().map(|&index| row[index].clone())));
     }
@@ -196,7 +196,7 @@ mod tests {
     fn a_wide_terminal_shows_every_column() {
         assert_eq!(
             table(120),
-            "slug                    name                        status       records  last sync\n\
+            "SLUG                    NAME                        STATUS       RECORDS  LAST SYNC\n\
              acme                    Acme Training Ltd           connected ✓   18,204  2 minutes ago\n\
              globex-apprenticeships  Globex                      failed ✗           7  -\n\
              umbra                   株式会社 \\u{202e}evil\\u{a}  running …          0  -\n"
@@ -207,7 +207,7 @@ mod tests {
     fn a_narrower_terminal_drops_the_column_of_least_worth_first() {
         assert_eq!(
             table(80),
-            "slug                    name                        status       last sync\n\
+            "SLUG                    NAME                        STATUS       LAST SYNC\n\
              acme                    Acme Training Ltd           connected ✓  2 minutes ago\n\
              globex-apprenticeships  Globex                      failed ✗     -\n\
              umbra                   株式会社 \\u{202e}evil\\u{a}  running …    -\n"
@@ -218,7 +218,7 @@ mod tests {
     fn a_narrow_terminal_keeps_slugs_whole() {
         assert_eq!(
             table(40),
-            "slug                    status\n\
+            "SLUG                    STATUS\n\
              acme                    connected ✓\n\
              globex-apprenticeships  failed ✗\n\
              umbra                   running …\n"
@@ -236,7 +236,7 @@ mod tests {
         let drawn = drawn(&heads(&columns), &cells(&ORGS[..2], &columns, &look), &look, 34);
         assert_eq!(
             paint(&drawn, false),
-            "slug                    name\n\
+            "SLUG                    NAME\n\
              acme                    Acme Trai…\n\
              globex-apprenticeships  Globex\n"
         );

@@ -58,7 +58,7 @@ fn a_list_is_a_table_for_a_person_and_tabs_for_a_script() {
     let (stdout, stderr) = listed(options(Format::Table), Screen::TERMINAL);
     assert_eq!(
         stdout,
-        "slug    name                    records  created\n\
+        "SLUG    NAME                    RECORDS  CREATED\n\
          acme    =Acme\\u{202e}\\u{1b}[2J   18,204  2 minutes ago\n\
          globex  Globex                        7  29 days ago\n"
     );
@@ -120,7 +120,7 @@ fn csv_is_guarded_everywhere_and_shown_safely_on_a_terminal() {
 #[test]
 fn fields_choose_the_columns_of_a_table_too() {
     let (stdout, _) = listed(fields(Format::Table, &["records", "slug"]), Screen::TERMINAL);
-    assert_eq!(stdout, "records  slug\n18204    acme\n7        globex\n");
+    assert_eq!(stdout, "RECORDS  SLUG\n18204    acme\n7        globex\n");
     let (stdout, _) = listed(fields(Format::Table, &["records", "slug"]), Screen::PIPE);
     assert_eq!(stdout, "18204\tacme\n7\tglobex\n");
 }

@@ -115,6 +115,8 @@ fn list(session: &Session) -> Result<Exit> {
                 header: "unverified",
                 priority: 4,
                 cell: |row, _| match row.unverified {
+                    // Of a manifest that says nothing, nothing is known.
+                    0 if !row.built_in => Cell::text("not said"),
                     0 => Cell::text("no"),
                     _ => Cell::state(State::Doubtful, "yes"),
                 },
