@@ -299,6 +299,10 @@ impl Connector<'_> {
         if (200..=299).contains(&response.status) {
             return Ok(response);
         }
+        if matches!(response.status, 300..=399 | 404 | 405) {
+            let error = self.error(Exit::Unavailable, "login_not_found", request, &response);
+            return Err(Failure::Stream(error.hint("check the address for logging in with `skillsctl config show`")));
+        }
         let said = self.message_of(&response).map_or(String::new(), |said| format!(": {said}"));
         Err(Failure::Refused(
             UserError::new(

@@ -12,6 +12,7 @@ use super::values::{Values, Window};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
+use crate::error::{Exit, UserError};
 
 /// What became of a detail call: the record, none where it has gone, or why there is no telling.
 type Detailed = Result<Option<String>, Failure>;
@@ -133,7 +134,7 @@ impl PageRead<'_> {
             None => None,
         };
         let last_key = match &self.read.page.kind {
-            PageKind::Keyset(_) => outline.records.last().and_then(|range| self.key_of(&body[range.clone()])),
+            PageKind::Keyset(_) => self.last_key(outline.records.iter().map(|range| &body[range.clone()]), &what)?,
             _ => None,
         };
         let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
@@ -145,12 +146,31 @@ impl PageRead<'_> {
         }
     }
 
-    fn key_of(&self, record: &str) -> Option<String> {
+    /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
+    /// the next request, for good. Some services put the digits of ids in the order of texts, which leads on as well.
+    fn last_key<'r>(&self, records: impl Iterator<Item = &'r str>, what: &str) -> Result<Option<String>, Failure> {
         let mut projection = Projection::default();
-        let key = projection.add(&self.stream.key);
-        let mut values: Vec<Option<&RawValue>> = Vec::new();
-        projection.take(record, &mut values).ok()?;
-        values[key].and_then(decode::scalar)
+        let slot = projection.add(&self.stream.key);
+        let (mut by_number, mut by_text) = (true, true);
+        let mut last: Option<String> = None;
+        for record in records {
+            let mut values: Vec<Option<&RawValue>> = Vec::new();
+            let key = projection.take(record, &mut values).ok().and_then(|()| values[slot]).and_then(decode::scalar);
+            if let (Some(before), Some(key)) = (&last, &key) {
+                let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
+                by_number &= numbers.is_some_and(|(before, key)| before <= key);
+                by_text &= before <= key;
+            }
+            last = key.or(last);
+        }
+        if by_number || by_text {
+            return Ok(last);
+        }
+        let message = format!("{what} answered with records that are not in the order of `{}`", self.stream.key);
+        Err(Failure::Stream(
+            UserError::new(Exit::Unavailable, "order_wrong", message)
+                .hint("pages that follow each other by key need that order; correct the manifest, or ask the provider"),
+        ))
     }
 
     /// Returns the page with each thin record replaced by the answer of its detail call.
@@ -198,6 +218,12 @@ impl PageRead<'_> {
                 Some(Ok(None)) => full.gone += 1,
                 _ => return Err(Failure::Stopped),
             }
+        }
+        if full.records.is_empty() && full.gone > 1 {
+            let message = format!("none of the {} records of a page has details", full.gone);
+            let error = UserError::new(Exit::Unavailable, "details_missing", message)
+                .hint("one record may go while it is read, but not all; check `detail` in the manifest and `api_url`");
+            return Err(Failure::Stream(error));
         }
         Ok(full)
     }

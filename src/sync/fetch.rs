@@ -6,11 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
 use crate::connector::{Connector, Failure, Page, Start, Window};
-use crate::domain::manifest::Read;
+use crate::domain::manifest::{PageKind, Read};
 use crate::store::state::{Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
 const AHEAD: usize = 2;
+
+/// A page that was counted off is not gone on with after this long: what was deleted meanwhile has moved the rest forward.
+const COUNTED: TimeDelta = TimeDelta::hours(1);
 
 /// More than any two clocks differ that are set at all.
 const CLOCKS: TimeDelta = TimeDelta::days(1);
@@ -42,6 +45,11 @@ pub(super) fn next_read(
         && open.each <= plan.each.len()
         && (!full || open.mode == Mode::Full)
     {
+        let counted = matches!(read_of(plan, open).page.kind, PageKind::Number(_) | PageKind::Offset);
+        if counted && open.position.is_some() && open.to + COUNTED <= now {
+            let again = OpenRead { each: 0, position: None, ..open.clone() };
+            return (again, Some(format!("{}: begun again, as its pages may have shifted meanwhile", plan.name)));
+        }
         return (open.clone(), None);
     }
     // One far in the future was taken from a wrong clock: what lies before it may never have been read.

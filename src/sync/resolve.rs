@@ -65,6 +65,13 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("skillsctl override set {slug} {} {name}=VALUE", provider.slug))
             .into());
     }
+    if let Some(key) = settings.unreadable() {
+        let slug = &organization.slug;
+        let message = format!("the setting `{key}` of {} cannot be read for `{slug}`", manifest.title);
+        return Err(UserError::new(Exit::Invalid, "invalid_setting", message)
+            .hint(format!("set it again: skillsctl override set {slug} {} {key}=VALUE", provider.slug))
+            .into());
+    }
     let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);

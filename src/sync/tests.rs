@@ -535,3 +535,70 @@ fn one_stream_feeds_one_entity() {
     let refused = crate::domain::settings::feeding_stream(employer, &mapping, manifest);
     assert_eq!(refused, Err("the stream `learners` feeds `learner`, and cannot feed `employer` too".into()));
 }
+
+#[test]
+fn a_page_out_of_the_order_of_its_key_stops_the_read() {
+    let world = World::new(LEARNERS, NAMES);
+    world.server.play(|_| json(r#"[{"id":3,"name":"N3"},{"id":1,"name":"N1"},{"id":20,"name":"N20"}]"#));
+    assert_eq!(world.run().error.map(|error| error.code), Some("order_wrong"));
+    // In the order of texts, 20 stands before 3: pages follow each other all the same.
+    let mut served = false;
+    world.server.play(move |_| {
+        let page =
+            if served { "[]" } else { r#"[{"id":"1","name":"a"},{"id":"20","name":"b"},{"id":"3","name":"c"}]"# };
+        served = true;
+        json(page)
+    });
+    assert_eq!(world.run_well().inserted, 3);
+}
+
+#[test]
+fn a_page_whose_details_are_all_gone_is_not_believed() {
+    let detail = "    detail: {get: '/one/{record.id}', missing_ok: true}\n";
+    let world = World::new(&format!("{LEARNERS}{detail}"), NAMES);
+    let mut all = learners(&[1, 2]);
+    world.server.play(
+        move |asked| {
+            if asked.starts_with("GET /one") { (404, String::new(), "{}".into()) } else { all(asked) }
+        },
+    );
+    let ended = world.run();
+    assert_eq!((ended.outcome, ended.error.map(|error| error.code)), (Outcome::Failed, Some("details_missing")));
+}
+
+#[test]
+fn counted_pages_are_not_gone_on_with_after_a_long_pause() {
+    let numbered = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/page/{page}', page: {number: 1}}
+";
+    let world = World::new(numbered, NAMES);
+    let page = |number: u32| json(format!(r#"[{{"id":{number},"name":"N"}}]"#));
+    world.server.play(move |asked| if asked == "GET /page/1" { page(1) } else { (400, String::new(), "{}".into()) });
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    let store = world.engine.store();
+    let back = "UPDATE sync_state SET open_read = json_set(open_read, '$.to', '2026-01-01T00:00:00Z')";
+    assert_eq!(store.read().execute(back, []).unwrap(), 1);
+    drop(store);
+    world.server.play(move |asked| if asked == "GET /page/1" { page(1) } else { json("[]") });
+    world.run_well();
+    assert_eq!(world.server.seen(), ["GET /page/1", "GET /page/2"]);
+}
+
+#[test]
+fn a_mapping_that_cannot_be_read_fails_the_run_instead_of_emptying_the_column() {
+    let world = World::new(LEARNERS, NAMES);
+    let now = crate::config::now();
+    let changed = crate::store::overrides::Changed { by: "test".into(), at: now };
+    let key = "field_mappings.learner.status".parse().unwrap();
+    let unknown = crate::domain::settings::Change::Set(serde_json::json!({"from": "status", "later": true}));
+    let overrides = std::collections::BTreeMap::from([(key, unknown)]);
+    let pair = (world.organization.id, 1);
+    let put = |tx: &crate::store::Connection| crate::store::overrides::put(tx, pair, &overrides, 0, &changed);
+    assert!(world.engine.store().change(Keep::Yes, put).unwrap());
+    let error = resolve::plan(&world.engine, &world.organization, &"x".parse().unwrap()).err().unwrap();
+    assert_eq!(error.downcast_ref::<UserError>().unwrap().code, "invalid_setting");
+}

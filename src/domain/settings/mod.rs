@@ -188,6 +188,16 @@ impl Effective {
         declared.collect()
     }
 
+    /// Returns the mapping or filter that this program cannot read, if there is one: stored by another version, say.
+    pub(crate) fn unreadable(&self) -> Option<&SettingKey> {
+        let readable = |key: &SettingKey, value: &Value| match key {
+            SettingKey::FieldMapping(_) => serde_json::from_value::<Mapping>(value.clone()).is_ok(),
+            SettingKey::PowerbiFilter(_) => Condition::read(value).is_ok(),
+            _ => true,
+        };
+        self.values.iter().find(|(key, resolved)| !readable(key, &resolved.value)).map(|(key, _)| key)
+    }
+
     /// Returns the field mappings of an entity, in the order of their targets.
     pub(crate) fn mappings(&self, entity: Entity) -> Vec<(Target, Mapping)> {
         let mappings = self.values.iter().filter_map(|(key, resolved)| match key {
