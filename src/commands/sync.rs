@@ -179,7 +179,7 @@ fn finish(session: &Session, report: &Report, began: std::time::Instant, all: bo
                 session.output.note(told(run, &session.output.message_look()));
             }
             if all || report.runs.len() > 1 {
-                session.output.note(line(&summary));
+                session.output.note(line(&summary, if all { "due" } else { "run" }));
             }
         }
         _ => session.output.json_line(&summary)?,
@@ -192,7 +192,7 @@ fn finish(session: &Session, report: &Report, began: std::time::Instant, all: bo
 }
 
 /// Returns the summary line that cron mails.
-fn line(summary: &Summary<'_>) -> String {
+fn line(summary: &Summary<'_>, what: &str) -> String {
     let mut parts = Vec::new();
     for (number, word) in [
         (summary.ok, "ok"),
@@ -211,7 +211,7 @@ fn line(summary: &Summary<'_>) -> String {
         return format!("{at}Z nothing due");
     }
     let seconds = summary.duration_ms / 1000;
-    format!("{at}Z {} run: {}; {}; {seconds} s", summary.runs.len(), parts.join(", "), counts(&summary.total))
+    format!("{at}Z {} {what}: {}; {}; {seconds} s", summary.runs.len(), parts.join(", "), counts(&summary.total))
 }
 
 /// Returns the counts that are not zero, in words.

@@ -184,7 +184,7 @@ fn one_failing_organization_stops_no_other() {
     }
     lab.credential("birch", "aptem", "api_key", "not-a-key-of-anybody");
     let ended = lab.run("sync --all --jobs 1").fails(3);
-    let ended = ended.says(&["6 run: 5 ok, 1 failed", "failed birch/aptem", "skillsctl log show"]);
+    let ended = ended.says(&["6 due: 5 ok, 1 failed", "failed birch/aptem", "skillsctl log show"]);
     assert!(!ended.stderr.contains("not-a-key-of-anybody"));
     for (slug, learners) in [("ash", 10), ("birch", 0), ("cedar", 10)] {
         assert_eq!((lab.live(slug, "learners"), lab.live(slug, "employers")), (learners, 3), "{slug}");

@@ -190,11 +190,11 @@ fn a_failed_run_is_due_again_soon_and_a_suspended_organization_never() {
     lab.organization("ash", "aptem");
     lab.run("org suspend ash").succeeds();
     lab.sandbox.fail("aptem", Fault::status(404).times(2));
-    lab.run("sync --all").fails(9).says(&["1 run: 1 failed"]);
+    lab.run("sync --all").fails(9).says(&["1 due: 1 failed"]);
     lab.later(3);
     lab.run("sync --all").succeeds().says(&["nothing due"]);
     lab.later(6);
-    lab.run("sync --all").succeeds().says(&["1 run: 1 ok"]);
+    lab.run("sync --all").succeeds().says(&["1 due: 1 ok"]);
     lab.run("sync ash").fails(6).says(&["suspended", "skillsctl org resume ash"]);
     assert!(lab.asked("aptem", "ash").is_empty());
 }

@@ -65,7 +65,7 @@ fn a_standard_aptem_client_has_its_learners_with_the_standard_mapping() {
     lab.run("sync --all").succeeds().says(&["nothing due"]);
     assert!(lab.sandbox.ledger("aptem").is_empty());
     lab.later(91);
-    lab.run("sync --all").succeeds().says(&["1 run: 1 ok; nothing new"]);
+    lab.run("sync --all").succeeds().says(&["1 due: 1 ok; nothing new"]);
     lab.run("sync --all").succeeds().says(&["nothing due"]);
     assert_eq!(lab.outcomes("abc-training"), ["failed", "ok", "ok"]);
 }
