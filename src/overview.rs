@@ -10,14 +10,13 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::manifest::{self, Manifest, secrets_missing, secrets_needed};
 use crate::domain::names::Name;
-use crate::domain::preset::{Catalog, Preset};
 use crate::domain::schedule::{Frequency, LastRuns};
 use crate::domain::settings::{self, Effective, Origin, Overrides, SettingKey};
-use crate::lookup;
+use crate::lookup::Library;
 use crate::store::organizations::{Organization, Status};
 use crate::store::providers::Provider;
 use crate::store::runs::{self, Outcome, Run};
-use crate::store::{Connection, credentials, overrides, presets, providers, quarantine};
+use crate::store::{Connection, credentials, overrides, quarantine};
 use crate::sync::due::seed;
 
 /// How one provider of one organization stands.
@@ -98,11 +97,13 @@ pub(crate) fn of(
     is_running: &IsRunning<'_>,
 ) -> Result<Vec<Overview>> {
     let mut all = Vec::new();
-    let mut known = Known::read(connection)?;
+    let known = Known::read(connection)?;
     for organization in organizations {
-        let preset = known.preset(connection, &organization)?;
+        let preset = known.library.preset(connection, &organization)?;
         for (name, defaults) in &preset.providers {
-            let (provider, manifest) = known.provider(name)?;
+            let found = known.library.provider(name);
+            let (provider, manifest) =
+                found.with_context(|| format!("a preset names the provider `{name}`, which is not there"))?;
             let nothing = Overrides::new();
             let overrides = known.overrides.get(&(organization.id, provider.id)).unwrap_or(&nothing);
             let built_in = settings::built_in(manifest);
@@ -110,7 +111,6 @@ pub(crate) fn of(
             let pair = Pair { connection, organization: &organization, provider, manifest, settings: &settings };
             all.push(pair.overview(&known, now, is_running)?);
         }
-        known.presets.insert((organization.preset_id, organization.defaults_revision), preset);
     }
     all.sort_by_cached_key(|overview| {
         let rank = if overview.standing.is_bad() { 0 } else { 1 + u8::from(!overview.due) };
@@ -121,9 +121,7 @@ pub(crate) fn of(
 
 /// What is read once for all organizations.
 struct Known {
-    providers: Vec<Provider>,
-    catalog: Catalog,
-    presets: HashMap<(i64, u32), Preset>,
+    library: Library,
     overrides: HashMap<(i64, i64), Overrides>,
     last_runs: HashMap<(i64, i64), LastRuns>,
     set: HashMap<(i64, i64), BTreeSet<Name>>,
@@ -133,32 +131,12 @@ struct Known {
 impl Known {
     fn read(connection: &Connection) -> Result<Self> {
         Ok(Known {
-            providers: providers::all(connection)?,
-            catalog: lookup::catalog(connection)?,
-            presets: HashMap::new(),
+            library: Library::read(connection)?,
             overrides: overrides::all(connection)?,
             last_runs: runs::all_last_runs(connection)?,
             set: credentials::fields_set(connection)?,
             quarantined: quarantine::counts(connection)?,
         })
-    }
-
-    /// Takes out the defaults an organization is pinned to; they are put back after use.
-    fn preset(&mut self, connection: &Connection, organization: &Organization) -> Result<Preset> {
-        match self.presets.remove(&(organization.preset_id, organization.defaults_revision)) {
-            Some(preset) => Ok(preset),
-            None => {
-                let summary = presets::by_slug(connection, organization.preset.as_str())?;
-                lookup::preset_at(connection, &self.catalog, &summary, organization.defaults_revision)
-            }
-        }
-    }
-
-    fn provider(&self, name: &Name) -> Result<(&Provider, &Manifest)> {
-        let provider = self.providers.iter().find(|provider| provider.slug == *name);
-        provider
-            .zip(self.catalog.get(name))
-            .with_context(|| format!("a preset names the provider `{name}`, which is not there"))
     }
 }
 
