@@ -86,6 +86,12 @@ fn integration(
     Ok(Integration { provider, manifest, settings, overrides })
 }
 
+/// Returns the providers of an organization by the defaults it is pinned to, in the order they are called.
+pub(crate) fn pinned_integrations(connection: &Connection, organization: &Organization) -> Result<Vec<Integration>> {
+    let preset = pinned_preset(connection, &catalog(connection)?, organization)?;
+    integrations(connection, organization, &preset)
+}
+
 /// Returns the integration of one provider, or why the organization has none.
 pub(crate) fn one_integration(
     connection: &Connection,

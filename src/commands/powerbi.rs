@@ -66,11 +66,7 @@ fn filters(args: &FiltersArgs, session: &Session) -> Result<Exit> {
     let organization = organizations::by_slug(connection, &args.org)?;
     let integrations = match &args.provider {
         Some(provider) => vec![lookup::one_integration(connection, &organization, provider)?],
-        None => {
-            let catalog = lookup::catalog(connection)?;
-            let preset = lookup::pinned_preset(connection, &catalog, &organization)?;
-            lookup::integrations(connection, &organization, &preset)?
-        }
+        None => lookup::pinned_integrations(connection, &organization)?,
     };
     let enabled: Vec<_> = integrations.iter().filter(|integration| integration.settings.enabled()).collect();
     // Whatever the settings say, a report shows one organization only.

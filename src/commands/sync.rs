@@ -126,9 +126,7 @@ fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
             .hint(format!("skillsctl org resume {slug}"))
             .into());
     }
-    let catalog = lookup::catalog(store.read())?;
-    let preset = lookup::pinned_preset(store.read(), &catalog, &organization)?;
-    let integrations = lookup::integrations(store.read(), &organization, &preset)?;
+    let integrations = lookup::pinned_integrations(store.read(), &organization)?;
     if let Some(only) = &args.provider {
         let integration = lookup::one_integration(store.read(), &organization, only.as_str())?;
         if !integration.settings.enabled() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::domain::manifest::{Manifest, Rate};
-use crate::secrets::Secret;
+use crate::secrets::{Secret, hex};
 
 /// All budgets of this process.
 #[derive(Default)]
@@ -72,7 +72,7 @@ pub(super) fn budgets<'s>(manifest: &Manifest, secrets: impl Iterator<Item = &'s
         context.update(&[0]);
         context.update(secret.expose().as_bytes());
     }
-    let owner: String = context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let owner = hex::encode(&context.finish().as_ref()[..16]);
     let budgets = manifest.http.limits.iter().filter_map(|(name, limit)| {
         // The manifest was proved to hold regular expressions.
         let only = limit.only.as_deref().map(regex::Regex::new).transpose().ok()?;

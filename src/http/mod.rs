@@ -10,6 +10,7 @@ use ureq::http;
 use ureq::unversioned::transport::DefaultConnector;
 
 use crate::domain::manifest::Method;
+use crate::domain::settings::is_this_machine;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -134,10 +135,9 @@ fn allowed(url: &url::Url) -> Result<(), NoAnswer> {
     if let Some(address) = literal.filter(|address| forbidden(*address)) {
         return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
     }
-    let loopback = literal.map_or(url.host_str() == Some("localhost"), |address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(()),
-        "http" if loopback => Ok(()),
+        "http" if is_this_machine(url) => Ok(()),
         _ => Err(NoAnswer::Forbidden("only https:// is called, and http:// on this machine".into())),
     }
 }

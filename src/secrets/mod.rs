@@ -11,7 +11,7 @@
 //! a sealed value moved to another row does not open. All of it is AES-256-GCM by ring, with a fresh nonce each time.
 
 mod credential;
-mod hex;
+pub(crate) mod hex;
 mod keys;
 mod redact;
 mod rsa;

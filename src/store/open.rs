@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{Store, meta, set_meta};
 use crate::error::{Exit, UserError};
+use crate::secrets::hex;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -131,7 +132,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         let mut id = [0_u8; 16];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)
             .map_err(|_| anyhow::anyhow!("no randomness"))?;
-        set_meta(connection, "database_id", &id.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
+        set_meta(connection, "database_id", &hex::encode(&id))?;
     }
     Ok(())
 }

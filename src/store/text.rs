@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::secrets::hex;
+
 /// Returns an instant as stored: RFC 3339 in UTC with milliseconds, which sorts as text.
 pub(crate) fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
@@ -9,11 +11,7 @@ pub(crate) fn stamp(at: DateTime<Utc>) -> String {
 
 /// Returns the SHA-256 of a text in hex.
 pub(crate) fn hash(text: &str) -> String {
-    ring::digest::digest(&ring::digest::SHA256, text.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 /// Reads a stored instant.

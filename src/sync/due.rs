@@ -1,16 +1,14 @@
 //! What is due: every enabled provider of every active organization whose schedule says so.
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use super::fetch::CLOCKS;
 use crate::domain::names::Name;
 use crate::domain::settings::{Effective, Overrides, merge};
 use crate::lookup::Library;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::{Connection, overrides, runs};
-
-/// More than any two clocks differ that are set at all.
-const CLOCKS: TimeDelta = TimeDelta::days(1);
 
 /// A pair that is due.
 #[derive(Debug, Clone)]

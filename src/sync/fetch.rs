@@ -16,7 +16,7 @@ const AHEAD: usize = 2;
 const COUNTED: TimeDelta = TimeDelta::hours(1);
 
 /// More than any two clocks differ that are set at all.
-const CLOCKS: TimeDelta = TimeDelta::days(1);
+pub(super) const CLOCKS: TimeDelta = TimeDelta::days(1);
 
 /// Returns the end of a window that is read now, by the provider's time.
 pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {

@@ -13,6 +13,6 @@ mod read;
 mod scalar;
 mod write;
 
-pub(crate) use node::{Node, Part, Value, merge};
+pub(crate) use node::{Node, Part, UNSET, Value, merge};
 pub(crate) use parse::parse;
 pub(crate) use write::to_yaml;

@@ -144,8 +144,7 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let connection = store.read();
     let organization = organizations::by_slug(connection, &args.org)?;
-    let preset = lookup::pinned_preset(connection, &lookup::catalog(connection)?, &organization)?;
-    let integrations = lookup::integrations(connection, &organization, &preset)?;
+    let integrations = lookup::pinned_integrations(connection, &organization)?;
     let fields = fields(&integrations, &credentials::all(connection, organization.id)?);
     let list = List {
         kind: "CredentialList",

@@ -61,10 +61,7 @@ pub(in crate::commands) fn run(args: &TestArgs, session: &Session) -> Result<Exi
     let organization = organizations::by_slug(store.read(), &args.org)?;
     let integrations = match &args.provider {
         Some(provider) => vec![lookup::one_integration(store.read(), &organization, provider)?],
-        None => {
-            let preset = lookup::pinned_preset(store.read(), &lookup::catalog(store.read())?, &organization)?;
-            lookup::integrations(store.read(), &organization, &preset)?
-        }
+        None => lookup::pinned_integrations(store.read(), &organization)?,
     };
     let vault = session.vault(&store)?;
     let tester = Tester {

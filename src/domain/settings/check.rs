@@ -204,12 +204,9 @@ fn checked_text(spec: &SettingSpec, value: &Value) -> Result<String, String> {
 /// Accepts `https://` anywhere and `http://` on this machine only; credentials travel to this address.
 fn check_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", text.escape_debug()))?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err(format!("`{}` names no host", text.escape_debug())),
-    };
+    if url.host().is_none() {
+        return Err(format!("`{}` names no host", text.escape_debug()));
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
             "a URL must not hold a user or a password; credentials are set with `skillsctl credential set`".into()
@@ -220,7 +217,7 @@ fn check_url(text: &str) -> Result<String, String> {
     }
     match url.scheme() {
         "https" => {}
-        "http" if loopback => {}
+        "http" if is_this_machine(&url) => {}
         "http" => {
             return Err(format!(
                 "`{}` would send credentials unencrypted: use https:// (http:// is for this machine only)",
@@ -230,6 +227,16 @@ fn check_url(text: &str) -> Result<String, String> {
         scheme => return Err(format!("`{scheme}://` is not spoken here: use https://")),
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Returns whether an address leads nowhere but to this machine: the only one that is called without TLS.
+pub(crate) fn is_this_machine(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// Returns a scalar as text, so that an id written without quotes is the id as written.

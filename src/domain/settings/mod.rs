@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-pub(crate) use check::{check, check_setting, check_unset, feeding_stream, known_key};
+pub(crate) use check::{check, check_setting, check_unset, feeding_stream, is_this_machine, known_key};
 pub(crate) use document::{
     Problem, check_overrides, nested, nested_overrides, read_arrow, read_block, read_overrides, stored_overrides,
 };
@@ -25,9 +25,7 @@ use super::mapping::Mapping;
 use super::names::Name;
 use super::schedule::Frequency;
 use crate::error::nearest;
-
-/// How an override says that an inherited value is removed.
-pub(crate) const UNSET: &str = "!unset";
+pub(crate) use crate::yaml::UNSET;
 
 /// The place of one setting of one provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
