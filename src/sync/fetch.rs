@@ -47,7 +47,7 @@ pub(super) fn next_read(
     {
         let counted = matches!(read_of(plan, open).page.kind, PageKind::Number(_) | PageKind::Offset);
         if counted && open.position.is_some() && open.to + COUNTED <= now {
-            let again = OpenRead { each: 0, position: None, ..open.clone() };
+            let again = OpenRead { to: end(plan, now), each: 0, position: None, ..open.clone() };
             return (again, Some(format!("{}: begun again, as its pages may have shifted meanwhile", plan.name)));
         }
         return (open.clone(), None);

@@ -583,9 +583,13 @@ fn counted_pages_are_not_gone_on_with_after_a_long_pause() {
     let back = "UPDATE sync_state SET open_read = json_set(open_read, '$.to', '2026-01-01T00:00:00Z')";
     assert_eq!(store.read().execute(back, []).unwrap(), 1);
     drop(store);
-    world.server.play(move |asked| if asked == "GET /page/1" { page(1) } else { json("[]") });
-    world.run_well();
+    world.server.play(move |asked| if asked == "GET /page/1" { page(1) } else { (400, String::new(), "{}".into()) });
+    assert_eq!(world.run().outcome, Outcome::Failed);
     assert_eq!(world.server.seen(), ["GET /page/1", "GET /page/2"]);
+    // Begun again just now, it is gone on with.
+    world.server.play(|_| json("[]"));
+    world.run_well();
+    assert_eq!(world.server.seen(), ["GET /page/2"]);
 }
 
 #[test]
