@@ -10,6 +10,7 @@ mod domain;
 mod error;
 mod http;
 mod lookup;
+mod mutants;
 mod output;
 mod overview;
 mod secrets;

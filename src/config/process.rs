@@ -1,14 +1,19 @@
 //! What the process does to itself before anything else, so that neither its files nor its memory are open to others.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
+use signal_hook::consts::SIGXFSZ;
 
 /// Makes new files private, and turns off core dumps and the reading of the process by others of the same user.
 /// To be called first thing, before threads are started.
 pub(crate) fn harden_process() -> Result<()> {
     umask(Mode::RWXG | Mode::RWXO);
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).context("turning core dumps off")?;
+    // A limit on the size of files then fails a write, which is rolled back and told, instead of killing the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("watching for the limit on the size of files")?;
     // Also closes /proc/PID/environ, where SKILLSCTL_KEY could be read.
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)

@@ -10,6 +10,7 @@ use crate::base64::{self, Alphabet};
 use crate::domain::manifest::{Auth, ClientIn, Grant, Jwt, Login, Method, Oauth, TokenAt};
 use crate::error::{Exit, UserError};
 use crate::http::{Request, Response};
+use crate::mutants;
 use crate::secrets::{Secret, sign_rs256};
 
 /// The most bytes of a token answer.
@@ -212,7 +213,9 @@ impl Connector<'_> {
             Secret::from(token.ok_or_else(|| self.bad_token_answer(&request, "has no `access_token`"))?.to_owned());
         let lifetime =
             answer.get("expires_in").and_then(|seconds| seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()));
+        mutants::point("token received");
         self.keep_rotated(oauth, &answer)?;
+        mutants::point("token kept");
         Ok(Token { text: token, answer, expires: Instant::now() + renewal(lifetime.unwrap_or(u64::from(oauth.ttl.0))) })
     }
 
@@ -227,8 +230,10 @@ impl Connector<'_> {
             return Ok(());
         }
         let new = Secret::from(new.to_owned());
-        (self.rotate)(name, &new)
-            .map_err(|error| Failure::Internal(error.context("storing the rotated refresh token")))?;
+        if !mutants::on("token-unsaved") {
+            (self.rotate)(name, &new)
+                .map_err(|error| Failure::Internal(error.context("storing the rotated refresh token")))?;
+        }
         self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.clone(), new);
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
+use crate::mutants;
 
 /// What became of a detail call: the record, none where it has gone, or why there is no telling.
 type Detailed = Result<Option<String>, Failure>;
@@ -111,7 +112,9 @@ impl PageRead<'_> {
             _ => connector.request_read(self.read, &values)?,
         };
         let what = request.shown();
+        mutants::point("page asked for");
         let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        mutants::point("page received");
         let by_header = match &self.read.page.kind {
             PageKind::Link => response.header("link").and_then(link_header),
             _ => None,

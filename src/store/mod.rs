@@ -25,6 +25,8 @@ pub(crate) use failure::{explained, user_error};
 pub(crate) use open::{create, newest_schema, open};
 pub(crate) use text::{hash, stamp};
 
+use crate::mutants;
+
 /// An open database with its schema up to date.
 pub(crate) struct Store {
     connection: Connection,
@@ -59,7 +61,9 @@ impl Store {
     /// Runs a change in one transaction; an error rolls it back. It takes the write lock at once, so that it waits for
     /// another writer instead of failing half-way (a deferred transaction that upgrades never waits).
     pub(crate) fn change<T>(&mut self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let deferred = mutants::on("deferred-begin");
+        let behavior = if deferred { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
+        let transaction = self.connection.transaction_with_behavior(behavior)?;
         let value = change(&transaction)?;
         match keep {
             Keep::Yes => transaction.commit()?,
@@ -70,7 +74,9 @@ impl Store {
 
     /// Empties the write-ahead log into the database, so that no deleted credential stays in it.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        mutants::point("before checkpoint");
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        mutants::point("checkpointed");
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{Store, meta, set_meta};
 use crate::error::{Exit, UserError};
+use crate::mutants;
 use crate::secrets::hex;
 
 mod embedded {
@@ -122,12 +123,14 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         .into());
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    mutants::point("before migrations");
     runner
         .set_grouped(false)
         .set_abort_divergent(true)
         .set_abort_missing(true)
         .run(connection)
         .with_context(|| format!("bringing the schema of `{}` from {present} to {newest}", path.display()))?;
+    mutants::point("migrated");
     if meta(connection, "database_id")?.is_none() {
         let mut id = [0_u8; 16];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql, named_params};
 use super::text::stamp;
 use crate::domain::entity::{Entity, FieldType};
 use crate::domain::uln::{self, Uln};
+use crate::mutants;
 
 /// The value of a typed column.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +127,9 @@ fn statements(entity: Entity) -> &'static Statements {
 
 /// Returns the row of a key, if there is one.
 pub(crate) fn find(tx: &Connection, owner: &Owner, key: &str) -> Result<Option<Present>> {
+    if mutants::on("insert-only") {
+        return Ok(None);
+    }
     let mut statement = tx.prepare_cached(&statements(owner.entity).find)?;
     Ok(statement
         .query_row((owner.organization_id, owner.provider_id, key), |row| {

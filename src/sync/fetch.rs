@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::resolve::StreamPlan;
 use crate::connector::{Connector, Failure, Page, Start, Window};
 use crate::domain::manifest::{PageKind, Read};
+use crate::mutants;
 use crate::store::state::{Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
@@ -72,7 +73,8 @@ pub(super) fn next_read(
     if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
         return (everything(), None);
     }
-    let from = (watermark - cursor.overlap.delta()).min(end(plan, now));
+    let overlap = if mutants::on("strict-start") { TimeDelta::milliseconds(-1) } else { cursor.overlap.delta() };
+    let from = (watermark - overlap).min(end(plan, now));
     let changes = OpenRead {
         mode: Mode::Changes,
         from: Some(from),

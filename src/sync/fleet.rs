@@ -12,6 +12,7 @@ use super::run::{self, Ended};
 use super::{Engine, Event, lock, resolve};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
+use crate::mutants;
 use crate::store::organizations::Organization;
 use crate::store::runs::{Outcome, Tally};
 use crate::store::user_error;
@@ -129,6 +130,7 @@ fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Re
             return nothing(Outcome::Failed.as_str(), Some(error));
         }
     };
+    mutants::point("lock taken");
     (engine.watch)(&Event::Started { organization: names.0, provider: names.1 });
     let began = std::time::Instant::now();
     let ended = one(engine, organization, provider);

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::Engine;
 use super::resolve::Plan;
 use crate::error::UserError;
+use crate::mutants;
 use crate::store::runs::{self, Finish, Outcome, Tally};
 use crate::store::{Connection, Keep};
 
@@ -22,6 +23,7 @@ impl RunLog {
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
         let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
+        mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }
 
@@ -41,7 +43,11 @@ impl RunLog {
     ) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        engine.store().change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))
+        engine
+            .store()
+            .change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))?;
+        mutants::point("run finished");
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::entity::Entity;
 use crate::domain::manifest::Sweep;
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
+use crate::mutants;
 use crate::secrets::Secret;
 use crate::store::records::{self, Owner};
 use crate::store::runs::{Outcome, Tally};
@@ -188,7 +189,7 @@ impl Run<'_> {
             now: records::moment(now),
             adopt,
         };
-        if owner.full && state.open_read.as_ref() != Some(&open) {
+        if owner.full && (state.open_read.as_ref() != Some(&open) || mutants::on("generation-anew")) {
             // Rows may also come from another stream that fed the entity before, with a count of its own.
             let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
             // One given up counts for nothing where several must miss a row: the next takes its number.
@@ -225,6 +226,9 @@ impl Run<'_> {
                 at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 state.open_read = Some(at.clone());
+                if mutants::on("watermark-first") {
+                    state.watermark = Some(at.to);
+                }
                 bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
                 Ok(())
             })?;
@@ -254,14 +258,19 @@ impl Run<'_> {
     ) -> Result<u64, Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
+        if mutants::on("progress-first") {
+            self.change(|tx| state::put(tx, pair, &stream.name, state))?;
+        }
         let (written, tally) = self.change(|tx| {
             let written = writer.write(tx, stream, page, seen)?;
             let mut tally = before;
             tally += written.tally;
             state::put(tx, pair, &stream.name, state)?;
             log.count(tx, &tally)?;
+            mutants::point("page written");
             Ok((written, tally))
         })?;
+        mutants::point("page committed");
         self.tally = tally;
         self.found.extend(&written.found);
         writer.has_quarantine |= written.tally.quarantined > 0;
@@ -286,6 +295,7 @@ impl Run<'_> {
         open: &OpenRead,
         owner: &Owner,
     ) -> Result<(), Failure> {
+        mutants::point("read ended");
         let engine = self.engine;
         let keep = engine.options.keep;
         let fed =
@@ -305,6 +315,7 @@ impl Run<'_> {
             Err(failure) => (0, Some(failure)),
         };
         self.tally.deleted += swept;
+        mutants::point("swept");
         let to = state.open_read.take().map_or(open.to, |open| open.to);
         state.watermark = Some(to);
         state.shape = Some(open.shape.clone());
@@ -315,8 +326,11 @@ impl Run<'_> {
         let (pair, log, tally) = (self.pair(), self.log, self.tally);
         self.change(|tx| {
             state::put(tx, pair, &stream.name, state)?;
-            log.count(tx, &tally)
+            log.count(tx, &tally)?;
+            mutants::point("watermark written");
+            Ok(())
         })?;
+        mutants::point("watermark committed");
         failure.map_or(Ok(()), Err)
     }
 

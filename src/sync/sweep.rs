@@ -8,6 +8,7 @@ use crate::connector::{Connector, Failure, Start, Window};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
+use crate::mutants;
 use crate::store::records::{self, Owner};
 use crate::store::state::{Mode, OpenRead};
 use crate::store::{Keep, Store};
@@ -45,6 +46,7 @@ pub(super) fn feed(
                 Ok(gone)
             })
             .map_err(Failure::Internal)?;
+            mutants::point("feed page committed");
             Ok(())
         })?;
     }
