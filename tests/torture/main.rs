@@ -14,5 +14,6 @@ mod chance;
 mod check;
 mod harbour;
 mod kills;
+mod mutants;
 mod trial;
 mod world;

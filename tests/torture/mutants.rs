@@ -1,0 +1,76 @@
+//! Each fault that the feature `mutants` can put in is noticed, and the program without any passes the same trials.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::kills::{named, points};
+use crate::trial::{Story, Trouble, random, trial};
+
+/// How many trials a fault may go unnoticed.
+const TRIALS: u64 = 60;
+
+/// Runs a fixed series of trials, and returns the first that breaks a rule with what it breaks.
+fn hunt(mutant: Option<&str>) -> Option<(u64, Vec<String>)> {
+    let known: Vec<(Story, String, usize)> = Story::ALL
+        .into_iter()
+        .flat_map(|story| points(story, 0).into_iter().map(move |(point, times)| (story, point, times)))
+        .collect();
+    (0..TRIALS).find_map(|number| {
+        let mut chance = Chance::new(number);
+        let (story, troubles) = match number % 4 {
+            0 => {
+                let (story, point, times) = chance.pick(&known).unwrap();
+                (*story, vec![Trouble::KillAt(point.clone(), 1 + chance.below(*times as u64) as usize)])
+            }
+            1 => {
+                let after = 1 + chance.below(3);
+                (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Rival(after)])
+            }
+            2 => {
+                let after = 1 + chance.below(3);
+                (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Writer(after, Duration::from_millis(100))])
+            }
+            _ => random(number),
+        };
+        let outcome = trial(story, number, &troubles, mutant);
+        (!outcome.wrong.is_empty()).then_some((number + 1, outcome.wrong))
+    })
+}
+
+fn is_caught(mutant: &str) {
+    let (trials, wrong) = hunt(Some(mutant)).unwrap_or_else(|| panic!("`{mutant}` passed {TRIALS} trials"));
+    println!("{mutant} is caught by trial {trials}: {}", wrong[0]);
+}
+
+#[test]
+fn the_program_without_a_fault_passes_the_trials_that_faults_are_caught_by() {
+    let wrong = hunt(None);
+    assert!(wrong.is_none(), "{wrong:#?}");
+}
+
+macro_rules! caught {
+    ($($test:ident: $mutant:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            is_caught($mutant);
+        })*
+
+        #[test]
+        fn every_fault_of_the_program_has_a_test() {
+            assert_eq!(named("on"), BTreeSet::from([$($mutant.to_owned()),*]));
+        }
+    };
+}
+
+caught! {
+    progress_committed_before_its_rows_is_caught: "progress-first",
+    rows_without_upsert_are_caught: "insert-only",
+    a_window_that_begins_after_the_last_one_is_caught: "strict-start",
+    a_refused_page_taken_for_an_empty_one_is_caught: "swallow-429",
+    two_runs_at_once_are_caught: "no-lock",
+    a_transaction_that_takes_its_lock_late_is_caught: "deferred-begin",
+    a_watermark_before_the_end_of_its_read_is_caught: "watermark-first",
+    a_sweep_of_what_an_interrupted_read_saw_is_caught: "generation-anew",
+    a_refresh_token_used_before_it_is_stored_is_caught: "token-unsaved",
+}
