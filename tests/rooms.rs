@@ -29,9 +29,9 @@ fn read(folder: &Path, room: Option<&str>, arrows: &mut Arrows) {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let room = room.unwrap_or(&stem);
-        if path.is_dir() {
+        if path.is_dir() && stem != "tests" {
             read(&path, Some(room), arrows);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && stem != "tests" {
+        } else if path.is_file() && path.extension().is_some_and(|extension| extension == "rs") && stem != "tests" {
             let text = std::fs::read_to_string(&path).unwrap();
             // A file ends with its tests.
             let program = tests.split(&text).next().unwrap();

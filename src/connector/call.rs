@@ -16,7 +16,7 @@ use crate::http::{NoAnswer, Request, Response};
 /// How often one request is tried altogether.
 const TRIES: u32 = 5;
 /// The first wait between two tries; each next one is twice as long, up to a minute.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 500 });
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A longer wait than this is not slept through: the run is deferred.
 const PARK: Duration = Duration::from_secs(300);

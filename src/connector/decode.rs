@@ -1,7 +1,9 @@
 //! Takes records out of an answer: proves that it is the page it should be, and says where each record stands.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Failure;
@@ -9,8 +11,16 @@ use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 
-/// Returns the body as text, once the answer has shown that it is JSON. `what` names the request in errors.
-pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
+/// How much of an answer that is no page is looked at for what it begins with.
+const BEGIN: usize = 4096;
+
+/// Returns the body as text, once the answer has shown that it is JSON, and how many of its characters could not be read.
+/// `what` names the request in errors, `harmless` makes what came fit to be shown there.
+pub(super) fn text(
+    response: Response,
+    what: &str,
+    harmless: impl Fn(&str) -> String,
+) -> Result<(String, u64), Failure> {
     let bad = |code, message: String| {
         Failure::Stream(
             UserError::new(Exit::Unavailable, code, message)
@@ -18,20 +28,102 @@ pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
         )
     };
     let kind = response.header("content-type").unwrap_or_default().to_lowercase();
-    if !kind.is_empty() && !kind.contains("json") {
-        return Err(bad(
-            "not_json",
-            format!("{what} answered {} with `{}` instead of JSON", response.status, kind.escape_debug()),
-        ));
-    }
     let mut body = response.body;
     if body.starts_with(b"\xef\xbb\xbf") {
         body.drain(..3);
     }
-    if body.iter().all(u8::is_ascii_whitespace) {
+    let nothing = body.iter().all(u8::is_ascii_whitespace);
+    if (!kind.is_empty() && !kind.contains("json")) || body.trim_ascii_start().starts_with(b"<") {
+        let begin = harmless(&String::from_utf8_lossy(&body[..body.len().min(BEGIN)]));
+        let begins = if nothing { String::new() } else { format!(", which begins with: {begin}") };
+        let message =
+            format!("{what} answered {} with `{}` instead of JSON{begins}", response.status, kind.escape_debug());
+        return Err(bad("not_json", message));
+    }
+    if nothing {
         return Err(bad("empty_answer", format!("{what} answered {} with nothing", response.status)));
     }
-    String::from_utf8(body).map_err(|_| bad("bad_response", format!("{what} answered with text that is not UTF-8")))
+    let (text, wrong) = match String::from_utf8(body) {
+        Ok(text) => (text, 0),
+        // Another encoding would be garbled all over.
+        Err(_) if kind.contains("charset=") && !kind.contains("utf-8") => {
+            let message = format!("{what} answered with text that is not UTF-8: `{}`", kind.escape_debug());
+            return Err(bad("bad_response", message));
+        }
+        Err(error) => {
+            let text = error.as_bytes();
+            let wrong = text.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count() as u64;
+            (String::from_utf8_lossy(text).into_owned(), wrong)
+        }
+    };
+    let (text, halves) = without_halves(text);
+    Ok((text, wrong + halves))
+}
+
+/// Returns JSON with the escape of each lone surrogate, half a character, replaced by that of U+FFFD, and how many there
+/// were. A strict parser would refuse the whole record, or page, for one.
+fn without_halves(text: String) -> (String, u64) {
+    if !text.contains("\\ud") && !text.contains("\\uD") {
+        return (text, 0);
+    }
+    let mut json = text.into_bytes();
+    let unit = |json: &[u8], at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let (mut at, mut replaced) = (0, 0);
+    while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        at += match (unit(&json, at), unit(&json, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                json[at + 2..at + 6].copy_from_slice(b"fffd");
+                replaced += 1;
+                6
+            }
+            _ => 2,
+        };
+        at = at.min(json.len());
+    }
+    // Only digits of escapes were exchanged.
+    (String::from_utf8(json).unwrap_or_default(), replaced)
+}
+
+/// Returns JSON in which the numbers that some services write though JSON has none (`NaN`, `Infinity`) are texts of the same
+/// length; `None` if there are none of them.
+fn masked(json: &str) -> Option<String> {
+    let mut bytes = json.as_bytes().to_vec();
+    let (mut at, mut found, mut in_text) = (0, false, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => at += 1,
+            _ if in_text => {}
+            b'N' | b'I' | b'-' => {
+                let number =
+                    [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| bytes[at..].starts_with(word));
+                if let Some(number) = number {
+                    let end = at + number.len();
+                    (bytes[at], bytes[end - 1], found) = (b'"', b'"', true);
+                    bytes[at + 1..end - 1].fill(b'-');
+                    at = end - 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if found { String::from_utf8(bytes).ok() } else { None }
+}
+
+/// Returns a record as a document; values that cannot be read, such as a number too large for any type, are null in it.
+pub(super) fn lenient(record: &str) -> Option<Value> {
+    serde_json::from_str(record).ok().or_else(|| {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(record).ok()?;
+        let members =
+            members.into_iter().map(|(name, raw)| (name, serde_json::from_str(raw.get()).unwrap_or_default()));
+        Some(Value::Object(members.collect()))
+    })
 }
 
 /// What one pass over a page found.
@@ -47,7 +139,19 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
     let mut projection = Projection::default();
     let next = next.map(|path| projection.add(path));
     let mut values = Vec::new();
-    let items = projection.take_with_items(records, body, &mut values).map_err(|error| {
+    // One record with a number that is none must not sink the page: the places are found without it, and the record itself
+    // is told apart when it is mapped.
+    let (mut text, masked_body);
+    text = body;
+    let mut items = projection.take_with_items(records, text, &mut values);
+    if items.as_ref().is_err_and(serde_json::Error::is_syntax)
+        && let Some(masked) = masked(body)
+    {
+        masked_body = masked;
+        text = &masked_body;
+        items = projection.take_with_items(records, text, &mut values);
+    }
+    let items = items.map_err(|error| {
         let message =
             format!("{what} answered with broken JSON: {} at byte {} of {}", kind(&error), error.column(), body.len());
         Failure::Stream(
@@ -62,7 +166,7 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
                 .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
         )
     })?;
-    let start = body.as_ptr() as usize;
+    let start = text.as_ptr() as usize;
     let records = items
         .iter()
         .map(|item| {
@@ -93,6 +197,10 @@ mod tests {
 
     fn answer(kind: &str, body: &str) -> Response {
         Response { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.as_bytes().to_vec() }
+    }
+
+    fn text(response: Response, what: &str) -> Result<String, Failure> {
+        super::text(response, what, str::to_owned).map(|(text, _)| text)
     }
 
     fn code<T>(result: Result<T, Failure>) -> &'static str {

@@ -52,6 +52,10 @@ pub(crate) struct Connector<'a> {
     /// How far the provider's clock is ahead of ours, in milliseconds, as its last answer said.
     skew_ms: std::sync::atomic::AtomicI64,
     usage: Usage,
+    /// What is worth telling of the stream being read, though nothing failed.
+    notices: Mutex<Vec<String>>,
+    /// How many characters of it could not be read.
+    replaced: AtomicU64,
 }
 
 /// What was sent, received and waited for.
@@ -97,7 +101,31 @@ impl<'a> Connector<'a> {
             stop: parts.stop,
             skew_ms: std::sync::atomic::AtomicI64::new(0),
             usage: Usage::default(),
+            notices: Mutex::default(),
+            replaced: AtomicU64::new(0),
         }
+    }
+
+    /// Notes something worth telling.
+    fn notice(&self, notice: String) {
+        self.notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(notice);
+    }
+
+    /// Returns what was worth telling since it was last asked for.
+    pub(crate) fn take_notices(&self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut *self.notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let replaced = self.replaced.swap(0, Ordering::Relaxed);
+        if replaced > 0 {
+            notices.push(format!("characters that cannot be read, replaced by U+FFFD: {replaced}"));
+        }
+        notices
+    }
+
+    /// Returns the body of an answer as text, once it has shown that it is JSON.
+    fn text(&self, response: crate::http::Response, what: &str) -> Result<String, Failure> {
+        let (text, replaced) = decode::text(response, what, |begin| self.harmless(begin))?;
+        self.replaced.fetch_add(replaced, Ordering::Relaxed);
+        Ok(text)
     }
 
     /// Returns what was used so far.
@@ -125,7 +153,7 @@ impl<'a> Connector<'a> {
         let values = self.values(None);
         let request = self.request_get(&check.get, &check.query, &values)?;
         let response = self.call(&[], &values, request, true)?;
-        let text = decode::text(response, "the check")?;
+        let text = self.text(response, "the check")?;
         let document: Value = serde_json::from_str(&text).map_err(|_| {
             Failure::Stream(
                 UserError::new(Exit::Unavailable, "not_json", "the check did not answer with JSON")

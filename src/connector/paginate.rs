@@ -1,5 +1,7 @@
 //! Finds the next page, knows the last one, and stops what would never end.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use crate::domain::manifest::{Page, PageKind, Stop};
 use crate::error::{Exit, UserError};
 
@@ -8,7 +10,7 @@ use crate::error::{Exit, UserError};
 pub(super) struct Seen<'a> {
     /// How many records it held, before any mapping or filter.
     pub(super) records: u64,
-    /// The token or link to the next page.
+    /// The token or link to the next page, or what says that there is one.
     pub(super) next: Option<String>,
     /// The key of its last record.
     pub(super) last_key: Option<String>,
@@ -16,7 +18,14 @@ pub(super) struct Seen<'a> {
     pub(super) size: Option<u64>,
     /// Where the page stood.
     pub(super) position: Option<&'a str>,
+    /// The keys of its first and last record, or those records themselves.
+    pub(super) edges: Option<(&'a str, &'a str)>,
 }
+
+/// So many pages in a row may be empty though there is said to be more.
+const EMPTIES: u32 = 10;
+/// So many pages in a row with the same records are a circle, whatever leads from one to the next.
+const SAME: u32 = 3;
 
 /// Follows the pages of one read.
 #[derive(Debug, Default)]
@@ -25,6 +34,12 @@ pub(super) struct Paginator {
     /// A position from before, moved on at every power of two: a circle of any length meets it (Brent's method).
     milestone: Option<String>,
     next_milestone: u64,
+    /// How many empty pages came last.
+    empties: u32,
+    /// A digest of the last page, and how many in a row had it.
+    same: (u64, u32),
+    /// How many records the first page had and how many were asked for, where that looks like a limit of the service.
+    capped: Option<(u64, u64)>,
 }
 
 impl Paginator {
@@ -40,15 +55,34 @@ impl Paginator {
     /// Returns the position of the next page, `None` at the end.
     pub(super) fn next(&mut self, page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
         self.pages += 1;
+        if self.pages == 1 {
+            let asked =
+                seen.size.filter(|size| seen.records > 0 && seen.records < *size && seen.records.is_multiple_of(10));
+            self.capped = asked.map(|asked| (seen.records, asked));
+        }
         let next = following(page, seen)?;
         let Some(position) = &next else { return Ok(None) };
+        self.empties = if seen.records == 0 { self.empties + 1 } else { 0 };
+        if self.empties > EMPTIES {
+            let message = format!("{} pages in a row are empty, and still there is said to be more", self.empties);
+            return Err(UserError::new(Exit::Unavailable, "empty_pages", message)
+                .hint("what was read is kept; ask the provider, or try again later"));
+        }
         if self.pages >= page.max {
             let message = format!("there are more than {} pages", page.max);
             return Err(UserError::new(Exit::Unavailable, "limit_reached", message)
                 .hint("raise `page.max` in the manifest if this is right"));
         }
-        let circle = seen.position == Some(position) || self.milestone.as_ref() == Some(position);
-        if circle {
+        if let Some(edges) = seen.edges {
+            let mut digest = DefaultHasher::new();
+            (seen.records, edges).hash(&mut digest);
+            let digest = digest.finish();
+            self.same = (digest, if self.same.0 == digest { self.same.1 + 1 } else { 1 });
+        }
+        // An empty page that promises more is asked for again where only records lead on.
+        let again = seen.records == 0 && matches!(page.kind, PageKind::Keyset(_) | PageKind::Offset);
+        let circle = !again && (seen.position == Some(position) || self.milestone.as_ref() == Some(position));
+        if circle || self.same.1 >= SAME {
             let message = "the provider leads back to a page that was read before";
             return Err(UserError::new(Exit::Unavailable, "pagination_loop", message)
                 .hint("what was read is kept; ask the provider, or try again later"));
@@ -59,11 +93,25 @@ impl Paginator {
         }
         Ok(next)
     }
+
+    /// Returns, once, what looks like a service that gives fewer records a page than it is asked for: a first page of a
+    /// round number, and either more behind it or a manifest that takes a short page for the last one.
+    pub(super) fn capped(&mut self, page: &Page, seen: &Seen<'_>) -> Option<String> {
+        let by_short = page.stop.contains(&Stop::ShortPage);
+        let (had, asked) = self.capped.filter(|_| by_short || (self.pages > 1 && seen.records > 0))?;
+        self.capped = None;
+        let so = if by_short {
+            "if the service allows no more, the rest was not read"
+        } else {
+            "the service may allow no more"
+        };
+        Some(format!("pages of {asked} records were asked for, and the first had {had}: {so}"))
+    }
 }
 
 fn following(page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
     let ended = page.stop.iter().any(|stop| match stop {
-        Stop::Empty => seen.records == 0,
+        Stop::Empty => seen.records == 0 && seen.next.is_none(),
         Stop::ShortPage => seen.size.is_some_and(|size| seen.records < size),
     });
     if ended {
@@ -79,7 +127,7 @@ fn following(page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> 
         PageKind::Number(_) => counted(1),
         // By what came, not by what was asked for: a server may cap the size of a page.
         PageKind::Offset => counted(seen.records),
-        PageKind::Keyset(_) if seen.records == 0 => None,
+        PageKind::Keyset(_) if seen.records == 0 => seen.next.as_ref().and(seen.position).map(str::to_owned),
         PageKind::Keyset(key) => {
             let missing = || {
                 UserError::new(
@@ -111,11 +159,11 @@ mod tests {
     use super::*;
 
     fn seen(records: u64, next: Option<&str>, position: Option<&'static str>) -> Seen<'static> {
-        Seen { records, next: next.map(str::to_owned), last_key: None, size: Some(50), position }
+        Seen { records, next: next.map(str::to_owned), last_key: None, size: Some(50), position, edges: None }
     }
 
     fn page(kind: PageKind, stop: &[Stop]) -> Page {
-        Page { kind, first: None, size: None, stop: stop.to_vec(), max: 100 }
+        Page { kind, first: None, size: None, stop: stop.to_vec(), more: None, max: 100 }
     }
 
     #[test]

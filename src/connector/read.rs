@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::decode;
@@ -55,6 +54,8 @@ pub(crate) struct PageRead<'c> {
     fields: &'c [String],
     start: Start<'c>,
     paginator: Paginator,
+    /// Why the read ends after the page that was handed on last.
+    failure: Option<Failure>,
     ended: bool,
 }
 
@@ -71,7 +72,16 @@ impl<'c> Connector<'c> {
         if start.position.is_none() {
             start.position = Paginator::first(&read.page);
         }
-        PageRead { connector: self, stream, read, fields, start, paginator: Paginator::default(), ended: false }
+        PageRead {
+            connector: self,
+            stream,
+            read,
+            fields,
+            start,
+            paginator: Paginator::default(),
+            failure: None,
+            ended: false,
+        }
     }
 }
 
@@ -82,7 +92,10 @@ impl Iterator for PageRead<'_> {
         if self.ended {
             return None;
         }
-        let page = self.page();
+        let page = match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => self.page(),
+        };
         match &page {
             Ok(Page { next: Some(position), .. }) => self.start.position = Some(position.clone()),
             _ => self.ended = true,
@@ -122,10 +135,10 @@ impl PageRead<'_> {
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
             ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
         } else {
-            let body = decode::text(response, &what)?;
+            let body = connector.text(response, &what)?;
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
-                _ => None,
+                _ => self.read.page.more.as_ref(),
             };
             let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
             let outline = decode::outline(&body, records, next, &what)?;
@@ -140,13 +153,37 @@ impl PageRead<'_> {
             PageKind::Keyset(_) => self.last_key(outline.records.iter().map(|range| &body[range.clone()]), &what)?,
             _ => None,
         };
-        let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
-        let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
+        let edge = |range: Option<&Range<usize>>| range.map(|range| self.edge(&body[range.clone()]));
+        let edges = edge(outline.records.first()).zip(edge(outline.records.last()));
+        let edges = edges.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
+        let records = outline.records.len() as u64;
+        let seen = Seen { records, next, last_key, size, position: position.as_deref(), edges };
+        let next = match (self.paginator.next(&self.read.page, &seen), &position) {
+            (Ok(next), _) => next,
+            // What this page has is kept, and the next run goes on with it.
+            (Err(error), Some(position)) => {
+                self.failure = Some(Failure::Stream(error));
+                Some(position.clone())
+            }
+            (Err(error), None) => return Err(Failure::Stream(error)),
+        };
+        if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
+            connector.notice(notice);
+        }
         let page = Page { body, records: outline.records, next, gone: 0 };
         match &self.stream.detail {
             Some(detail) if self.start.details => self.detailed(detail, &page, &values),
             _ => Ok(page),
         }
+    }
+
+    /// Returns what tells a record from others: its key, else the record itself.
+    fn edge(&self, record: &str) -> String {
+        let mut projection = Projection::default();
+        let slot = projection.add(&self.stream.key);
+        let mut values: Vec<Option<&RawValue>> = Vec::new();
+        let key = projection.take(record, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
+        key.unwrap_or_else(|| record.to_owned())
     }
 
     /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
@@ -158,7 +195,7 @@ impl PageRead<'_> {
         let mut last: Option<String> = None;
         for record in records {
             let mut values: Vec<Option<&RawValue>> = Vec::new();
-            let key = projection.take(record, &mut values).ok().and_then(|()| values[slot]).and_then(decode::scalar);
+            let key = projection.take(record, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
             if let (Some(before), Some(key)) = (&last, &key) {
                 let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
                 by_number &= numbers.is_some_and(|(before, key)| before <= key);
@@ -233,13 +270,14 @@ impl PageRead<'_> {
 
     /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
     fn detail(&self, detail: &Detail, record: &str, values: &Values<'_>) -> Result<Option<String>, Failure> {
-        let record: Value = serde_json::from_str(record).unwrap_or_default();
-        let values = Values { record: Some(&record), ..values.clone() };
+        // What is no JSON has no details to be asked for; it is told apart further on.
+        let Some(parsed) = decode::lenient(record) else { return Ok(Some(record.to_owned())) };
+        let values = Values { record: Some(&parsed), ..values.clone() };
         let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
         let what = request.shown();
         match self.connector.call(&self.stream.errors, &values, request, true) {
             Ok(response) if response.status == 204 => Ok(None),
-            Ok(response) => decode::text(response, &what).map(Some),
+            Ok(response) => self.connector.text(response, &what).map(Some),
             Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
             Err(failure) => Err(failure),
         }

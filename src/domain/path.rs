@@ -161,22 +161,26 @@ impl Projection {
         values.resize(self.paths, None);
         let mut items = None;
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        BranchSeed { branch: &self.root, values, items: &mut items }.deserialize(&mut deserializer)?;
+        BranchSeed { branch: &self.root, values, items: &mut items, twice: &mut 0 }.deserialize(&mut deserializer)?;
         deserializer.end()?;
         Ok(items)
     }
 
-    /// Takes the values out of a document; absent ones are `None`. `values` is cleared first and can be reused.
+    /// Takes the values out of a document; absent ones are `None`. `values` is cleared first and can be reused. Returns how
+    /// many of the values stood twice.
     pub(crate) fn take<'a>(
         &self,
         json: &'a str,
         values: &mut Vec<Option<&'a RawValue>>,
-    ) -> Result<(), serde_json::Error> {
+    ) -> Result<u64, serde_json::Error> {
         values.clear();
         values.resize(self.paths, None);
+        let mut twice = 0;
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        BranchSeed { branch: &self.root, values, items: &mut None }.deserialize(&mut deserializer)?;
-        deserializer.end()
+        BranchSeed { branch: &self.root, values, items: &mut None, twice: &mut twice }
+            .deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(twice)
     }
 }
 
@@ -192,26 +196,27 @@ struct BranchSeed<'p, 'v, 'a> {
     branch: &'p Branch,
     values: &'v mut Vec<Option<&'a RawValue>>,
     items: &'v mut Option<Vec<&'a RawValue>>,
+    twice: &'v mut u64,
 }
 
 impl<'a> DeserializeSeed<'a> for BranchSeed<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        let BranchSeed { branch, values, items } = self;
+        let BranchSeed { branch, values, items, twice } = self;
         if branch.slots.is_empty() {
-            return deserializer.deserialize_any(BranchVisitor { branch, values, items });
+            return deserializer.deserialize_any(BranchVisitor { branch, values, items, twice });
         }
         let raw = <&'a RawValue>::deserialize(deserializer)?;
         for slot in &branch.slots {
-            values[*slot] = Some(raw);
+            *twice += u64::from(values[*slot].replace(raw).is_some());
         }
         if branch.keys.is_empty() && branch.indexes.is_empty() {
             return Ok(());
         }
         // A path that ends here and others that go on: the value is read twice, which only odd mappings ask for.
         let mut inner = serde_json::Deserializer::from_str(raw.get());
-        serde::Deserializer::deserialize_any(&mut inner, BranchVisitor { branch, values, items })
+        serde::Deserializer::deserialize_any(&mut inner, BranchVisitor { branch, values, items, twice })
             .map_err(D::Error::custom)
     }
 }
@@ -220,6 +225,7 @@ struct BranchVisitor<'p, 'v, 'a> {
     branch: &'p Branch,
     values: &'v mut Vec<Option<&'a RawValue>>,
     items: &'v mut Option<Vec<&'a RawValue>>,
+    twice: &'v mut u64,
 }
 
 impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
@@ -230,13 +236,14 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let BranchVisitor { branch, values, items } = self;
+        let BranchVisitor { branch, values, items, twice } = self;
         while let Some(key) = map.next_key_seed(KeySeed(&branch.keys))? {
             match key {
                 Some(position) => map.next_value_seed(BranchSeed {
                     branch: &branch.keys[position].1,
                     values: &mut *values,
                     items: &mut *items,
+                    twice: &mut *twice,
                 })?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -247,7 +254,7 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
-        let BranchVisitor { branch, values, items } = self;
+        let BranchVisitor { branch, values, items, twice } = self;
         if branch.is_list {
             let mut all = Vec::new();
             while let Some(item) = seq.next_element()? {
@@ -260,7 +267,12 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, 'a> {
         loop {
             let more = match branch.indexes.iter().find(|(known, _)| *known == index) {
                 Some((_, below)) => seq
-                    .next_element_seed(BranchSeed { branch: below, values: &mut *values, items: &mut *items })?
+                    .next_element_seed(BranchSeed {
+                        branch: below,
+                        values: &mut *values,
+                        items: &mut *items,
+                        twice: &mut *twice,
+                    })?
                     .is_some(),
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
@@ -384,7 +396,7 @@ mod tests {
         let mut projection = Projection::default();
         let a = projection.add(&path("a"));
         let mut values = Vec::new();
-        projection.take(r#"{"a":1,"a":2}"#, &mut values).unwrap();
+        assert_eq!(projection.take(r#"{"a":1,"a":2}"#, &mut values).unwrap(), 1);
         assert_eq!(values[a].unwrap().get(), "2");
         assert!(projection.take(r#"{"a":1"#, &mut values).is_err());
         assert!(projection.take(r#"{"a":1} x"#, &mut values).is_err());

@@ -31,6 +31,22 @@ pub(crate) struct OpenRead {
     pub(crate) position: Option<String>,
     /// The hash of the mappings and filters the rows of this read are made with.
     pub(crate) shape: String,
+    /// Whether a value of the loop could not be read: then the read is not over at its end.
+    #[serde(default)]
+    pub(crate) failed: bool,
+    /// Whether records came that say of no row that it is still there: then what was not seen is not taken for deleted.
+    #[serde(default)]
+    pub(crate) keyless: bool,
+    /// Whether counted pages shifted under the read: then it may have missed rows too.
+    #[serde(default)]
+    pub(crate) shifted: bool,
+}
+
+impl OpenRead {
+    /// Returns whether this is a read that ended with something left out: it is not gone on with.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.failed && self.each == 0 && self.position.is_none()
+    }
 }
 
 /// What is known of a stream.

@@ -40,9 +40,13 @@ pub(super) fn next_read(
         each: 0,
         position: None,
         shape: plan.shape.clone(),
+        failed: false,
+        keyless: false,
+        shifted: false,
     };
     if let Some(open) = &state.open_read
         && open.shape == plan.shape
+        && !open.is_spent()
         && open.each <= plan.each.len()
         && (!full || open.mode == Mode::Full)
     {
@@ -58,7 +62,8 @@ pub(super) fn next_read(
     let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
         return (everything(), None);
     };
-    if full {
+    // Without a full read to rely on, changes are changes of nothing known.
+    if full || state.last_full_at.is_none() {
         return (everything(), None);
     }
     // A read begun under other settings may have left rows of theirs, even where these have been in force before.
@@ -82,6 +87,9 @@ pub(super) fn next_read(
         each: 0,
         position: None,
         shape: plan.shape.clone(),
+        failed: false,
+        keyless: false,
+        shifted: false,
     };
     (changes, None)
 }

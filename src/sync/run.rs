@@ -7,11 +7,12 @@ use anyhow::Result;
 
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
+use super::transform::Remarks;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, sweep};
 use crate::connector::{Connector, Failure, Page};
 use crate::domain::entity::Entity;
-use crate::domain::manifest::Sweep;
+use crate::domain::manifest::{PageKind, Sweep};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::mutants;
@@ -143,7 +144,9 @@ impl Run<'_> {
 
     /// Reads one stream to its end, once more from its start if the provider has lost the position.
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
-        match self.read(stream) {
+        let read = self.read(stream);
+        self.tell(stream, self.connector.take_notices());
+        match read {
             Err(Failure::Restart(error)) => {
                 self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
                 let pair = self.pair();
@@ -153,10 +156,17 @@ impl Run<'_> {
                     (open.position, open.each) = (None, 0);
                 }
                 self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
-                self.read(stream)
+                let read = self.read(stream);
+                self.tell(stream, self.connector.take_notices());
+                read
             }
             read => read,
         }
+    }
+
+    /// Adds warnings of a stream.
+    fn tell(&mut self, stream: &StreamPlan, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.extend(warnings.into_iter().map(|warning| format!("{}: {warning}", stream.name)));
     }
 
     fn pair(&self) -> (i64, i64) {
@@ -197,9 +207,14 @@ impl Run<'_> {
             let next = i64::from(!given_up || stream.stream.deletes.after == 1);
             owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
         }
+        // A row seen twice by a read with a number of its own shows that pages shift. A loop may well show one twice.
+        let counted = owner.full
+            && owner.generation > state.generation
+            && stream.each.len() == 1
+            && matches!(stream.stream.full.page.kind, PageKind::Number(_) | PageKind::Offset);
         state.generation = owner.generation;
-        // Rows are marked as seen only where a sweep will ask: it costs a write for each row that did not change.
-        owner.full &= stream.stream.deletes.sweep != Sweep::Never;
+        // Rows are marked as seen only where that will be asked for: it costs a write for each row that did not change.
+        owner.full &= stream.stream.deletes.sweep != Sweep::Never || counted;
         state.open_read = Some(open.clone());
         let mut writer = Writer {
             owner,
@@ -208,19 +223,21 @@ impl Run<'_> {
             room: self.room,
             // Former learners are looked for before anything is inserted.
             expects_new: state.watermark.is_none() && !adopt,
+            counted,
             has_quarantine: quarantined > 0,
             now,
         };
         let before = self.tally;
         self.found.clear();
-        let (mut seen, mut bad_values) = (Vec::new(), 0);
+        let (mut seen, mut remarks, mut failure) = (Vec::new(), Remarks::default(), None);
+        let mut at = open.clone();
         for each in open.each..stream.each.len() {
-            let mut at = OpenRead { each, ..open.clone() };
             if each > open.each {
-                at.position = None;
+                (at.each, at.position) = (each, None);
             }
             let read = fetch::read_of(stream, &at);
-            fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
+            let start = fetch::start(stream, &at);
+            let pages = fetch::pages(self.connector, stream, read, start, |page| {
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
@@ -229,22 +246,69 @@ impl Run<'_> {
                 if mutants::on("watermark-first") {
                     state.watermark = Some(at.to);
                 }
-                bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
+                remarks += self.page(stream, &mut writer, &mut state, &page, &mut seen)?;
+                if let Some(open) = &state.open_read {
+                    at.clone_from(open);
+                }
                 Ok(())
-            })?;
+            });
+            match pages {
+                // The other values of a loop are read all the same.
+                Err(Failure::Stream(error)) if stream.each.len() > 1 => {
+                    self.tell(
+                        stream,
+                        [format!("`{}`: {}", stream.each[each].as_deref().unwrap_or_default(), error.message)],
+                    );
+                    at.failed = true;
+                    failure.get_or_insert(Failure::Stream(error));
+                }
+                pages => pages?,
+            }
         }
-        self.finish_read(stream, &mut state, &open, &writer.owner)?;
         let read = self.tally.read - before.read;
+        let most = read > 0 && remarks.undated * 2 > read && open.mode == Mode::Changes;
+        if at.failed || most {
+            let spent = OpenRead { each: 0, position: None, failed: true, ..open };
+            state.open_read = Some(spent);
+            self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
+        }
+        self.remark(stream, &remarks, read);
+        match failure {
+            Some(failure) => return Err(failure),
+            None if at.failed => return Err(Failure::Restart(half_failed())),
+            None if most => return Err(Failure::Stream(cursor_missing(stream, &remarks, read))),
+            None => self.finish_read(stream, &mut state, &at, &writer.owner)?,
+        }
         if read > 0 {
             let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
             if !sources.is_empty() {
                 self.warnings.push(format!("{}: none of the {read} records has {}", stream.name, sources.join(", ")));
             }
         }
-        if bad_values > 0 {
-            self.warnings.push(format!("{}: {bad_values} bad values were left empty", stream.name));
-        }
         Ok(())
+    }
+
+    /// Warns of what was odd about records.
+    fn remark(&mut self, stream: &StreamPlan, remarks: &Remarks, read: u64) {
+        let Remarks { bad_values, twice, undated, keyless, repeated } = *remarks;
+        let field = cursor_field(stream);
+        let said = [
+            (bad_values, format!("{bad_values} bad values were left empty")),
+            (twice, format!("values that stand twice in their record, of which the last was taken: {twice}")),
+            (undated, format!("records without `{field}`, which changes may never find: {undated} of {read}")),
+            (
+                keyless,
+                format!("records without a key that can be read, so that nothing is taken for deleted: {keyless}"),
+            ),
+            (
+                repeated,
+                format!(
+                    "records that came twice, as pages shifted while they were counted: {repeated}; nothing is taken for \
+                     deleted, and the next sync reads everything again"
+                ),
+            ),
+        ];
+        self.tell(stream, said.into_iter().filter(|(count, _)| *count > 0).map(|(_, said)| said));
     }
 
     /// Writes one page: its rows, the progress and the counters in one transaction.
@@ -252,10 +316,10 @@ impl Run<'_> {
         &mut self,
         stream: &StreamPlan,
         writer: &mut Writer,
-        state: &StreamState,
+        state: &mut StreamState,
         page: &Page,
         seen: &mut Vec<bool>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Remarks, Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
         if mutants::on("progress-first") {
@@ -263,6 +327,10 @@ impl Run<'_> {
         }
         let (written, tally) = self.change(|tx| {
             let written = writer.write(tx, stream, page, seen)?;
+            if let Some(open) = &mut state.open_read {
+                open.keyless |= written.remarks.keyless > 0;
+                open.shifted |= written.remarks.repeated > 0;
+            }
             let mut tally = before;
             tally += written.tally;
             state::put(tx, pair, &stream.name, state)?;
@@ -284,7 +352,7 @@ impl Run<'_> {
             stream: &stream.name,
             tally: &self.tally,
         });
-        Ok(written.warnings)
+        Ok(written.remarks)
     }
 
     /// What follows a complete read: deletes, and only then the watermark.
@@ -301,15 +369,20 @@ impl Run<'_> {
         let fed =
             sweep::feed(self.connector, stream, open, owner, |delete| engine.store().change(keep, |tx| delete(tx)))?;
         self.tally.deleted += fed;
-        let swept = sweep::sweep(
-            &mut engine.store(),
-            stream,
-            &self.plan.manifest,
-            open,
-            owner,
-            (keep == Keep::DryRun).then_some(&self.found),
-            engine.options.allow_mass_delete,
-        );
+        let doubtful = open.keyless || open.shifted;
+        let swept = if doubtful {
+            Ok(0)
+        } else {
+            sweep::sweep(
+                &mut engine.store(),
+                stream,
+                &self.plan.manifest,
+                open,
+                owner,
+                (keep == Keep::DryRun).then_some(&self.found),
+                engine.options.allow_mass_delete,
+            )
+        };
         let (swept, failure) = match swept {
             Ok(swept) => (swept, None),
             Err(failure) => (0, Some(failure)),
@@ -320,7 +393,7 @@ impl Run<'_> {
         state.watermark = Some(to);
         state.shape = Some(open.shape.clone());
         if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = Some(to);
+            state.last_full_at = (!open.shifted).then_some(to);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);
@@ -341,4 +414,24 @@ impl Run<'_> {
         self.tally.waited_ms = usage.waited_ms.load(Ordering::Relaxed);
         self.tally.bytes = usage.bytes.load(Ordering::Relaxed);
     }
+}
+
+/// Returns where a record of the stream says when it changed.
+fn cursor_field(stream: &StreamPlan) -> String {
+    let field = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
+    field.map(ToString::to_string).unwrap_or_default()
+}
+
+fn cursor_missing(stream: &StreamPlan, remarks: &Remarks, read: u64) -> UserError {
+    let message = format!(
+        "{} of {read} changed records have no `{}`, by which they are found",
+        remarks.undated,
+        cursor_field(stream)
+    );
+    UserError::new(Exit::Unavailable, "cursor_missing", message)
+        .hint("the records are kept; correct `cursor.field` in the manifest, or ask the provider")
+}
+
+fn half_failed() -> UserError {
+    UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before")
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::resolve::StreamPlan;
-use super::transform::Mapped;
+use super::transform::{Mapped, Remarks};
 use crate::connector::Page;
 use crate::domain::entity::Entity;
 use crate::store::records::{self, Former, Owner};
@@ -20,6 +20,8 @@ pub(super) struct Writer {
     pub(super) room: Option<u64>,
     /// Whether nothing was stored before: then a row is inserted without looking for it first.
     pub(super) expects_new: bool,
+    /// Whether the pages are counted and a row that this read has seen is one that comes twice.
+    pub(super) counted: bool,
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
     pub(super) now: chrono::DateTime<chrono::Utc>,
@@ -29,8 +31,7 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) tally: Tally,
-    /// Values that were dropped because they were bad, where the mapping asks to be told.
-    pub(super) warnings: u64,
+    pub(super) remarks: Remarks,
     /// How much of the room is used up.
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
@@ -50,15 +51,14 @@ impl Writer {
         let mut values = Vec::new();
         for text in page.records() {
             written.tally.read += 1;
-            match plan.transform.apply(text, &mut values, seen) {
+            match plan.transform.apply(text, &mut values, seen, &mut written.remarks) {
                 Mapped::Deleted(key) => {
                     if records::delete(tx, &self.owner, &key)? {
                         written.tally.deleted += 1;
                     }
                 }
                 Mapped::Bad { key, reasons } => self.quarantine(tx, &key, text, &reasons, &mut written)?,
-                Mapped::Row { record, custom, warnings } => {
-                    written.warnings += warnings;
+                Mapped::Row { record, custom } => {
                     let in_scope = plan.filters.pass(&record.columns, &custom);
                     self.row(tx, &record, in_scope, text, &mut written)?;
                 }
@@ -88,6 +88,7 @@ impl Writer {
             written.room_used += u64::from(learner);
         } else if let Some(present) = records::find(tx, &self.owner, &record.key)? {
             self.note(present.id, &mut written.found);
+            written.remarks.repeated += u64::from(self.counted && present.generation == self.owner.generation);
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
                 records::see(tx, &self.owner, present.id)?;
                 tally.unchanged += u64::from(in_scope);

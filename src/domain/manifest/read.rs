@@ -78,6 +78,8 @@ pub(crate) struct Page {
     /// How many records a page is asked for; needed to know a short page and to move an offset.
     pub(crate) size: Option<Template>,
     pub(crate) stop: Vec<Stop>,
+    /// Where an answer says that there is more: an empty page that says so is no end.
+    pub(crate) more: Option<Path>,
     /// More pages than this are an error, not an end.
     pub(crate) max: u64,
 }
@@ -127,6 +129,7 @@ pub(super) struct WrittenPage {
     first: Option<String>,
     size: Option<Template>,
     stop: Option<Vec<Stop>>,
+    more: Option<Path>,
     max: Option<u64>,
 }
 
@@ -161,7 +164,8 @@ impl<'de> Deserialize<'de> for Page {
             PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_) => vec![Stop::Empty],
             _ => Vec::new(),
         });
-        Ok(Page { kind, first: written.first, size: written.size, stop, max: written.max.unwrap_or(MOST_PAGES) })
+        let max = written.max.unwrap_or(MOST_PAGES);
+        Ok(Page { kind, first: written.first, size: written.size, stop, more: written.more, max })
     }
 }
 

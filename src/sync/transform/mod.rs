@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use value::{Value, cell, json, stepped, text_of, typed, value};
+use value::{TOO_DEEP, Value, cell, json, stepped, text_of, too_deep, typed, value};
 
 use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
@@ -20,6 +20,8 @@ pub(super) struct Transform {
     entity: Entity,
     projection: Projection,
     key: usize,
+    /// Where a record says when it changed.
+    cursor: Option<usize>,
     /// Where a record says that it is deleted, and what it says then.
     deleted: Option<(usize, serde_json::Value)>,
     fields: Vec<Field>,
@@ -54,12 +56,36 @@ pub(super) enum Mapped<'a> {
         record: Record<'a>,
         /// The organization's own fields by name, for filters.
         custom: Vec<(&'a str, Cell<'a>)>,
-        warnings: u64,
     },
     /// The provider says that the record is deleted.
     Deleted(String),
     /// The record cannot be stored.
     Bad { key: String, reasons: Vec<String> },
+}
+
+/// What is worth telling of records, whether they are stored or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Remarks {
+    /// Values that were dropped because they were bad, where the mapping asks to be told.
+    pub(super) bad_values: u64,
+    /// Values that stood twice in their record.
+    pub(super) twice: u64,
+    /// Records that do not say when they changed, though they should.
+    pub(super) undated: u64,
+    /// Records that say of no row that it is still there.
+    pub(super) keyless: u64,
+    /// Records that this read had brought before.
+    pub(super) repeated: u64,
+}
+
+impl std::ops::AddAssign for Remarks {
+    fn add_assign(&mut self, other: Remarks) {
+        self.bad_values += other.bad_values;
+        self.twice += other.twice;
+        self.undated += other.undated;
+        self.keyless += other.keyless;
+        self.repeated += other.repeated;
+    }
 }
 
 impl Transform {
@@ -74,6 +100,7 @@ impl Transform {
             entity,
             projection: Projection::default(),
             key: 0,
+            cursor: None,
             deleted: None,
             fields: Vec::new(),
             wanted: Vec::new(),
@@ -81,7 +108,7 @@ impl Transform {
         };
         transform.key = transform.slot(&stream.key, stream);
         if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
-            transform.want(cursor, stream);
+            transform.cursor = Some(transform.slot(cursor, stream));
         }
         if let Some(flag) = &stream.deletes.flag {
             transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));
@@ -152,26 +179,35 @@ impl Transform {
             .map(|(_, source)| source.as_str())
     }
 
-    /// Maps one record. `values` is scratch space; `seen` notes which sources exist.
+    /// Maps one record. `values` is scratch space; `seen` notes which sources exist, `remarks` what is worth telling.
     pub(super) fn apply<'a>(
         &'a self,
         record: &'a str,
         values: &mut Vec<Option<&'a RawValue>>,
         seen: &mut Vec<bool>,
+        remarks: &mut Remarks,
     ) -> Mapped<'a> {
-        let anonymous = || format!("sha256:{}", &crate::store::hash(record)[..32]);
-        if let Err(error) = self.projection.take(record, values) {
-            return Mapped::Bad { key: anonymous(), reasons: vec![format!("the record is not well-formed: {error}")] };
+        let anonymous = |remarks: &mut Remarks, reason: String| {
+            remarks.keyless += 1;
+            Mapped::Bad { key: format!("sha256:{}", &crate::store::hash(record)[..32]), reasons: vec![reason] }
+        };
+        match self.projection.take(record, values) {
+            Ok(twice) => remarks.twice += twice,
+            Err(error) => return anonymous(remarks, format!("the record is not well-formed: {error}")),
         }
         seen.resize(values.len(), false);
         for (slot, value) in values.iter().enumerate() {
             seen[slot] |= value.is_some();
         }
         let key = match values[self.key].map(value) {
-            Some(Value::Text(text)) if !text.is_empty() => text,
+            // A character that could not be read makes two keys look the same.
+            Some(Value::Text(text)) if !text.is_empty() && !text.contains('\u{fffd}') => text,
             Some(Value::Number(digits)) => digits,
-            _ => return Mapped::Bad { key: anonymous(), reasons: vec!["the record has no key".into()] },
+            _ => return anonymous(remarks, "the record has no key that can be read".into()),
         };
+        if let Some(slot) = self.cursor {
+            remarks.undated += u64::from(values[slot].is_none_or(|raw| matches!(raw.get(), "null" | "\"\"")));
+        }
         if let Some((slot, is)) = &self.deleted
             && values[*slot]
                 .is_some_and(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).is_ok_and(|value| value == *is))
@@ -182,7 +218,6 @@ impl Transform {
         let mut custom = Vec::new();
         let mut custom_json = String::new();
         let mut reasons = Vec::new();
-        let mut warnings = 0;
         for field in &self.fields {
             let made = field.made(values, self.entity);
             let made = match (made, field.spec.bad) {
@@ -192,7 +227,7 @@ impl Transform {
                     continue;
                 }
                 (Err(_), OnBad::Warn) => {
-                    warnings += 1;
+                    remarks.bad_values += 1;
                     Value::Null
                 }
                 (Err(_), OnBad::Null) => Value::Null,
@@ -217,7 +252,7 @@ impl Transform {
         }
         let custom_json = (!custom_json.is_empty()).then(|| custom_json + "}");
         let hash = content_hash(&columns, custom_json.as_deref());
-        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom, warnings }
+        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom }
     }
 }
 
@@ -225,7 +260,10 @@ impl Field {
     /// Returns the value of the target, or why it is bad.
     fn made<'a>(&self, values: &[Option<&'a RawValue>], entity: Entity) -> Result<Value<'a>, String> {
         let mut made = match &self.source {
-            Source::Slot(slot) => values[*slot].map_or(Value::Null, value),
+            Source::Slot(slot) => match values[*slot].map_or(Value::Null, value) {
+                Value::Json(text) if too_deep(&text) => return Err(TOO_DEEP.into()),
+                value => value,
+            },
             Source::Expression(expression, slots) => evaluate(expression, slots, values)?,
         };
         if self.plain {
@@ -282,10 +320,16 @@ fn evaluate<'a>(
     slots: &[usize],
     values: &[Option<&'a RawValue>],
 ) -> Result<Value<'a>, String> {
-    let found = slots.iter().map(|slot| {
-        values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default()
+    let found = slots.iter().map(|slot| match values[*slot] {
+        None => Ok(serde_json::Value::Null),
+        Some(raw) if too_deep(raw.get()) => Err(TOO_DEEP.to_owned()),
+        // Left empty, it would be an answer of the expression's that the record does not give.
+        Some(raw) => {
+            serde_json::from_str(raw.get()).map_err(|_| "a value that its expression takes cannot be read".into())
+        }
     });
-    let made = expression.evaluate_with(found)?;
+    let found = found.collect::<Result<Vec<serde_json::Value>, String>>()?;
+    let made = expression.evaluate_with(found.into_iter())?;
     Ok(match made.kind() {
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
         minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),

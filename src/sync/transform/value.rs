@@ -36,6 +36,27 @@ pub(super) fn value(raw: &RawValue) -> Value<'_> {
     }
 }
 
+/// What is nested deeper is not believed: whoever reads it on might not survive it.
+const DEEPEST: usize = 127;
+pub(super) const TOO_DEEP: &str = "it is nested more than 127 deep";
+
+/// Returns whether a JSON text is nested deeper than is believed.
+pub(super) fn too_deep(text: &str) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    text.len() > 2 * DEEPEST
+        && text.bytes().any(|byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = !in_text,
+                b'[' | b'{' if !in_text => depth += 1,
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth > DEEPEST
+        })
+}
+
 /// Reads a JSON string, borrowing where it has no escapes. A lone surrogate becomes U+FFFD.
 fn string(quoted: &str) -> Cow<'_, str> {
     let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();

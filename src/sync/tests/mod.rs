@@ -1,4 +1,11 @@
 //! Runs against a provider of the test's own on loopback, with a database in memory.
+//!
+//! `traps` has what windows, pages and loops are known to lose or double, `records` what stands in a record, `network` what
+//! goes wrong on the way. `docs/traps.md` is the index.
+
+mod network;
+mod records;
+mod traps;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -22,10 +29,14 @@ use crate::vault;
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
 
+/// Answers a request by what it writes to the connection, HTTP or not.
+type Wire = Arc<dyn Fn(&str, &mut TcpStream) + Send + Sync>;
+
 /// A provider that plays a script.
 struct Server {
     url: String,
     script: Arc<Mutex<Script>>,
+    wire: Arc<Mutex<Option<Wire>>>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -34,12 +45,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let nothing: Script = Box::new(|_| (500, String::new(), String::new()));
-        let server = Server { url, script: Arc::new(Mutex::new(nothing)), seen: Arc::default() };
-        let (script, seen) = (Arc::clone(&server.script), Arc::clone(&server.seen));
+        let server = Server { url, script: Arc::new(Mutex::new(nothing)), wire: Arc::default(), seen: Arc::default() };
+        let (script, wire, seen) = (Arc::clone(&server.script), Arc::clone(&server.wire), Arc::clone(&server.seen));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
-                std::thread::spawn(move || answer(stream, &script, &seen));
+                let (script, wire, seen) = (Arc::clone(&script), Arc::clone(&wire), Arc::clone(&seen));
+                std::thread::spawn(move || answer(stream, &script, &wire, &seen));
             }
         });
         server
@@ -48,6 +59,13 @@ impl Server {
     /// Plays this from now on.
     fn play(&self, script: impl FnMut(&str) -> (u16, String, String) + Send + 'static) {
         *self.script.lock().unwrap() = Box::new(script);
+        *self.wire.lock().unwrap() = None;
+        self.seen.lock().unwrap().clear();
+    }
+
+    /// Writes this to each connection from now on.
+    fn write(&self, wire: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) {
+        *self.wire.lock().unwrap() = Some(Arc::new(wire));
         self.seen.lock().unwrap().clear();
     }
 
@@ -56,7 +74,7 @@ impl Server {
     }
 }
 
-fn answer(mut stream: TcpStream, script: &Mutex<Script>, seen: &Mutex<Vec<String>>) {
+fn answer(mut stream: TcpStream, script: &Mutex<Script>, wire: &Mutex<Option<Wire>>, seen: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut first = String::new();
     reader.read_line(&mut first).unwrap();
@@ -70,9 +88,13 @@ fn answer(mut stream: TcpStream, script: &Mutex<Script>, seen: &Mutex<Vec<String
         }
         line.clear();
     }
-    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
     let asked = format!("{}{token}", first.trim_end().trim_end_matches(" HTTP/1.1"));
     seen.lock().unwrap().push(asked.clone());
+    let wire = wire.lock().unwrap().clone();
+    if let Some(wire) = wire {
+        return wire(&asked, &mut stream);
+    }
+    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
     let (status, headers, body) = (script.lock().unwrap())(&asked);
     let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let kind = "content-type: application/json\r\nconnection: close\r\n";
@@ -94,7 +116,10 @@ struct World {
 impl World {
     /// `manifest` is what follows `http.base` in a manifest, `mappings` are those of the preset.
     fn new(manifest: &str, settings: &str) -> Self {
-        let server = Server::new();
+        World::beside(Server::new(), manifest, settings)
+    }
+
+    fn beside(server: Server, manifest: &str, settings: &str) -> Self {
         let mut store = crate::store::tests::memory();
         let key = MasterKey::generate(&SystemRandom::new()).unwrap();
         let id = store.database_id().to_owned();
