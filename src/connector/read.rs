@@ -1,17 +1,21 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::csv;
 use super::decode;
+use super::job::Kinds;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
 use super::{Connector, Failure};
-use crate::domain::manifest::{Detail, PageKind, Read, Stream};
-use crate::domain::path::Projection;
+use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
+use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 
 /// What became of a detail call: the record, none where it has gone, or why there is no telling.
@@ -24,6 +28,8 @@ pub(crate) struct Page {
     records: Vec<Range<usize>>,
     /// The position of the page after it; `None` if this is the last.
     pub(crate) next: Option<String>,
+    /// How many records the provider says there are.
+    pub(crate) total: Option<u64>,
     /// How many of its records had gone by the time their details were asked for.
     pub(crate) gone: u64,
 }
@@ -42,6 +48,8 @@ pub(crate) struct Start<'a> {
     /// `None` for the first page.
     pub(crate) position: Option<String>,
     pub(crate) each: Option<&'a str>,
+    /// The id of the job whose download this is.
+    pub(crate) job: Option<String>,
     /// Whether thin records are completed by their detail calls; a list of deleted ones is not.
     pub(crate) details: bool,
 }
@@ -54,6 +62,8 @@ pub(crate) struct PageRead<'c> {
     fields: &'c [String],
     start: Start<'c>,
     paginator: Paginator,
+    /// The types of the columns of a download, once they are known.
+    kinds: Option<Kinds>,
     ended: bool,
 }
 
@@ -70,7 +80,16 @@ impl<'c> Connector<'c> {
         if start.position.is_none() {
             start.position = Paginator::first(&read.page);
         }
-        PageRead { connector: self, stream, read, fields, start, paginator: Paginator::default(), ended: false }
+        PageRead {
+            connector: self,
+            stream,
+            read,
+            fields,
+            start,
+            paginator: Paginator::default(),
+            kinds: None,
+            ended: false,
+        }
     }
 }
 
@@ -81,7 +100,7 @@ impl Iterator for PageRead<'_> {
         if self.ended {
             return None;
         }
-        let page = self.page();
+        let page = self.whole_page();
         match &page {
             Ok(Page { next: Some(position), .. }) => self.start.position = Some(position.clone()),
             _ => self.ended = true,
@@ -90,7 +109,32 @@ impl Iterator for PageRead<'_> {
     }
 }
 
+/// How often an empty page is asked for again where the provider says that records are left.
+const ASK_AGAIN: u32 = 3;
+
 impl PageRead<'_> {
+    /// Returns the next page. An empty one ends a read by key, so it is believed only if nothing is left.
+    fn whole_page(&mut self) -> Result<Page, Failure> {
+        let told = matches!(self.read.page.kind, PageKind::Keyset(_)) && self.read.page.total.is_some();
+        for again in 0.. {
+            let page = self.page()?;
+            if !told || !page.records.is_empty() || page.gone > 0 || page.total == Some(0) {
+                return Ok(page);
+            }
+            if again == ASK_AGAIN {
+                let left = page.total.map_or("does not say how many".to_owned(), |left| format!("says that {left}"));
+                let message =
+                    format!("{} answers an empty page but {left} records are left", self.connector.manifest.title);
+                return Err(Failure::Stream(
+                    UserError::new(Exit::Unavailable, "page_incomplete", message)
+                        .hint("what was read is kept; the next sync goes on there"),
+                ));
+            }
+            self.connector.sleep(Duration::from_millis(250 << again))?;
+        }
+        Err(Failure::Stopped)
+    }
+
     fn page(&mut self) -> Result<Page, Failure> {
         let connector = self.connector;
         if connector.stopped() {
@@ -103,6 +147,7 @@ impl PageRead<'_> {
             page: position.as_deref(),
             fields: self.fields,
             each: self.start.each,
+            job: self.start.job.as_deref(),
             ..connector.values(Some(self.stream))
         };
         let by_link = matches!(self.read.page.kind, PageKind::Next(_) | PageKind::Link);
@@ -111,23 +156,48 @@ impl PageRead<'_> {
             _ => connector.request_read(self.read, &values)?,
         };
         let what = request.shown();
-        let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        let response = connector.call(&self.rules(), &values, request, self.read.idempotent)?;
         let by_header = match &self.read.page.kind {
             PageKind::Link => response.header("link").and_then(link_header),
+            PageKind::Header(name) => response
+                .header(name)
+                .filter(|token| !token.is_empty() && Some(*token) != self.read.page.end.as_deref())
+                .map(str::to_owned),
             _ => None,
         };
+        let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
+            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total: Some(0) })
         } else {
-            let body = decode::text(response, &what)?;
+            let body = match self.read.decode {
+                Decode::Json => decode::text(response, &what)?,
+                Decode::Csv => {
+                    let kinds = match self.kinds.take() {
+                        Some(kinds) => kinds,
+                        None => connector.column_kinds(self.stream, &values)?,
+                    };
+                    csv::json(response, self.kinds.insert(kinds), &self.stream.key, &what)?
+                }
+            };
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
                 _ => None,
             };
-            let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
-            let outline = decode::outline(&body, records, next, &what)?;
+            let lines = Path { steps: Vec::new(), array: true };
+            let records = match self.read.decode {
+                Decode::Json => self.read.records.as_ref().unwrap_or(&self.stream.records),
+                Decode::Csv => &lines,
+            };
+            let outline = decode::outline(&body, records, (next, self.read.page.total.as_ref()), &what)?;
             (body, outline)
         };
+        if let Some(counted) = counted.filter(|counted| *counted != outline.records.len()) {
+            let message = format!("{what} answered with {} of {counted} records", outline.records.len());
+            return Err(Failure::Stream(
+                UserError::new(Exit::Unavailable, "bad_response", message)
+                    .hint("the answer was cut off; try again later"),
+            ));
+        }
         let next = by_header.or(outline.next);
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
@@ -139,10 +209,18 @@ impl PageRead<'_> {
         };
         let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
         let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
-        let page = Page { body, records: outline.records, next, gone: 0 };
+        let page = Page { body, records: outline.records, next, total: outline.total, gone: 0 };
         match &self.stream.detail {
             Some(detail) if self.start.details => self.detailed(detail, &page, &values),
             _ => Ok(page),
+        }
+    }
+
+    /// Returns the rules for answers: those of the job come before those of the stream.
+    fn rules(&self) -> Cow<'_, [ErrorRule]> {
+        match self.stream.job.as_ref().filter(|_| self.start.job.is_some()) {
+            Some(job) => job.errors.iter().chain(&self.stream.errors).cloned().collect(),
+            None => Cow::Borrowed(&self.stream.errors),
         }
     }
 
@@ -195,8 +273,13 @@ impl PageRead<'_> {
                 });
             }
         });
-        let mut full =
-            Page { body: String::new(), records: Vec::with_capacity(thin.len()), next: page.next.clone(), gone: 0 };
+        let mut full = Page {
+            body: String::new(),
+            records: Vec::with_capacity(thin.len()),
+            next: page.next.clone(),
+            total: page.total,
+            gone: 0,
+        };
         let mut answers: Vec<_> = answers
             .into_iter()
             .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))

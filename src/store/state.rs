@@ -31,6 +31,47 @@ pub(crate) struct OpenRead {
     pub(crate) position: Option<String>,
     /// The hash of the mappings and filters the rows of this read are made with.
     pub(crate) shape: String,
+    /// The end of the last window, where this one is the first of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// How long a window may be, in seconds, since the provider could not answer a longer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<u32>,
+    /// The job at the provider that makes this read, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<OpenJob>,
+    /// What the provider says there is against what came, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counted: Option<Counted>,
+    /// Whether it was begun again because less came than there is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) recounted: bool,
+    /// Whether less came than there is all the same: what was not seen may still be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) short: bool,
+}
+
+impl OpenRead {
+    /// Goes back to the first page.
+    pub(crate) fn begin_again(&mut self) {
+        (self.each, self.position, self.job, self.counted) = (0, None, None, None);
+    }
+}
+
+/// A job at the provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenJob {
+    pub(crate) id: String,
+    /// When it was created, by the provider's time.
+    pub(crate) since: DateTime<Utc>,
+}
+
+/// The totals that the pages of a read have told, and how many records came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) came: u64,
 }
 
 /// What is known of a stream.
