@@ -258,7 +258,7 @@ mod tests {
         let rules = stream.errors.iter().chain(&manifest.http.errors);
         let mut matching = rules.filter(|rule| rule.status.0.is_empty() || rule.status.0.contains(&status)).filter(|rule| {
             let names = || context! {status => status, headers => context! {}, body => minijinja::Value::from(minijinja::value::Serde(body))};
-            rule.when.as_ref().is_none_or(|when| Expression::new(when).unwrap().evaluate(names()).unwrap().is_true())
+            rule.when.as_ref().is_none_or(|when| when.evaluate(names()).unwrap().is_true())
         });
         matching.next().map(|rule| rule.action)
     }
@@ -312,6 +312,7 @@ mod tests {
         assert_eq!(salesforce(400, "INVALID_TYPE"), Some(Action::SkipStream));
         assert_eq!(salesforce(400, "INVALID_FIELD"), Some(Action::FailStream));
         assert_eq!(salesforce(400, "INVALID_QUERY_LOCATOR"), Some(Action::RestartWindow));
+        assert_eq!(salesforce(400, "QUERY_TIMEOUT"), Some(Action::HalveWindow));
     }
 
     #[test]

@@ -132,12 +132,21 @@ pub(super) struct Outline {
     pub(super) records: Vec<Range<usize>>,
     /// The value that leads to the next page, if it is there and not null.
     pub(super) next: Option<String>,
+    /// How many records the answer says there are.
+    pub(super) total: Option<u64>,
 }
 
-/// Finds the records and the next position of a page. A page without the record array is an error, never an empty one.
-pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &str) -> Result<Outline, Failure> {
+/// Finds the records of a page, the next position, and the total. A page without the record array is an error, never an
+/// empty one.
+pub(super) fn outline(
+    body: &str,
+    records: &Path,
+    (next, total): (Option<&Path>, Option<&Path>),
+    what: &str,
+) -> Result<Outline, Failure> {
     let mut projection = Projection::default();
     let next = next.map(|path| projection.add(path));
+    let total = total.map(|path| projection.add(path));
     let mut values = Vec::new();
     // One record with a number that is none must not sink the page: the places are found without it, and the record itself
     // is told apart when it is mapped.
@@ -175,7 +184,8 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
         })
         .collect();
     let next = next.and_then(|slot| values[slot]).and_then(scalar);
-    Ok(Outline { records, next })
+    let total = total.and_then(|slot| values[slot]).and_then(scalar).and_then(|total| total.parse().ok());
+    Ok(Outline { records, next, total })
 }
 
 /// Returns a scalar as text; null, empty text and `"null"` are nothing.
@@ -216,7 +226,7 @@ mod tests {
         assert_eq!(code(text(answer("application/json", "  "), "GET x")), "empty_answer");
         assert_eq!(text(answer("application/json;odata.metadata=minimal", "\u{feff}[]"), "GET x").unwrap(), "[]");
         let records = "value[]".parse().unwrap();
-        let find = |body: &str| outline(body, &records, None, "GET x").map(|outline| outline.records.len());
+        let find = |body: &str| outline(body, &records, (None, None), "GET x").map(|outline| outline.records.len());
         assert_eq!(find(r#"{"value":[]}"#).unwrap(), 0);
         assert_eq!(code(find(r#"{"error":"x"}"#)), "records_missing");
         assert_eq!(code(find(r#"{"value":{}}"#)), "records_missing");
@@ -226,13 +236,13 @@ mod tests {
 
     #[test]
     fn records_are_ranges_of_the_body() {
-        let body = r#"{"results":[{"id":1}, {"id":"a,]"}],"paging":{"next":{"after":"NTI1"}}}"#;
-        let next = "paging.next.after".parse().unwrap();
-        let found = outline(body, &"results[]".parse().unwrap(), Some(&next), "x").unwrap();
+        let body = r#"{"results":[{"id":1}, {"id":"a,]"}],"paging":{"next":{"after":"NTI1"}},"total":12}"#;
+        let (next, total) = ("paging.next.after".parse().unwrap(), "total".parse().unwrap());
+        let found = outline(body, &"results[]".parse().unwrap(), (Some(&next), Some(&total)), "x").unwrap();
         let texts: Vec<&str> = found.records.iter().map(|range| &body[range.clone()]).collect();
         assert_eq!(texts, [r#"{"id":1}"#, r#"{"id":"a,]"}"#]);
-        assert_eq!(found.next.as_deref(), Some("NTI1"));
-        let root = outline("[1,2]", &"[]".parse().unwrap(), None, "x").unwrap();
+        assert_eq!((found.next.as_deref(), found.total), (Some("NTI1"), Some(12)));
+        let root = outline("[1,2]", &"[]".parse().unwrap(), (None, None), "x").unwrap();
         assert_eq!(root.records.len(), 2);
     }
 }

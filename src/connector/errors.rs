@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::Connector;
 use super::values::Values;
-use crate::domain::expression::Expression;
 use crate::domain::manifest::{Action, ErrorRule};
 use crate::error::{Exit, UserError};
 use crate::http::{NoAnswer, Request, Response};
@@ -22,6 +21,10 @@ pub(crate) enum Failure {
     Skip(UserError),
     /// The position is no longer known: read the window from its start.
     Restart(UserError),
+    /// The window holds too much: read it in parts.
+    Halve(UserError),
+    /// No job is made of this: read plain pages.
+    NoJob(UserError),
     /// Come back later; the position is kept.
     Defer(UserError),
     /// The stream failed.
@@ -64,9 +67,7 @@ impl Connector<'_> {
             // A rule without any condition on the status is not held against every good page unless its expression says so.
             if let Some(when) = &rule.when {
                 let facts = facts.get_or_insert_with(|| facts_of(response));
-                let expression = Expression::new(when).map_err(|error| Failure::Internal(anyhow::anyhow!(error)))?;
-                // What the expression asks for may be absent from this answer: then the rule does not apply.
-                if !expression.evaluate(facts.clone()).is_ok_and(|value| value.is_true()) {
+                if !when.holds(facts) {
                     continue;
                 }
             }
@@ -107,6 +108,8 @@ impl Connector<'_> {
             Action::Refuse => Verdict::Fail(Failure::Refused(error(Exit::Refused, "credential_refused"))),
             Action::SkipStream => Verdict::Fail(Failure::Skip(error(Exit::Refused, "stream_not_readable"))),
             Action::RestartWindow => Verdict::Fail(Failure::Restart(error(Exit::Unavailable, "position_lost"))),
+            Action::HalveWindow => Verdict::Fail(Failure::Halve(error(Exit::Unavailable, "window_too_large"))),
+            Action::SkipJob => Verdict::Fail(Failure::NoJob(error(Exit::Unavailable, "job_refused"))),
             Action::FailStream => Verdict::Fail(Failure::Stream(error(Exit::Unavailable, "provider_rejected"))),
             Action::Defer => Verdict::Fail(Failure::Defer(error(Exit::Unavailable, "rate_limited"))),
         }
@@ -155,7 +158,7 @@ impl Connector<'_> {
 }
 
 /// Returns what expressions of rules may ask: `status`, `headers` by lower-case name, and `body`.
-fn facts_of(response: &Response) -> minijinja::Value {
+pub(super) fn facts_of(response: &Response) -> minijinja::Value {
     let body: Value = serde_json::from_slice(&response.body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body[..response.body.len().min(4096)])));
     let headers: std::collections::BTreeMap<&str, &str> =

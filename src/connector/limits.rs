@@ -1,8 +1,10 @@
 //! Budgets of requests: so many in so long, counted exactly, shared by all streams and organizations of a credential.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::domain::manifest::{Manifest, Rate};
 use crate::secrets::{Secret, hex};
@@ -65,7 +67,11 @@ pub(super) struct Budget {
 }
 
 /// Returns the budgets of a credential. Their names have a digest of it, so that no secret is kept as a key.
-pub(super) fn budgets<'s>(manifest: &Manifest, secrets: impl Iterator<Item = &'s Secret>) -> Vec<Budget> {
+pub(super) fn budgets<'s>(
+    manifest: &Manifest,
+    settings: &BTreeMap<String, Value>,
+    secrets: impl Iterator<Item = &'s Secret>,
+) -> Vec<Budget> {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(manifest.provider.as_str().as_bytes());
     for secret in secrets {
@@ -74,9 +80,9 @@ pub(super) fn budgets<'s>(manifest: &Manifest, secrets: impl Iterator<Item = &'s
     }
     let owner = hex::encode(&context.finish().as_ref()[..16]);
     let budgets = manifest.http.limits.iter().filter_map(|(name, limit)| {
-        // The manifest was proved to hold regular expressions.
+        // The manifest was proved to hold regular expressions, and rates under any settings it allows.
         let only = limit.only.as_deref().map(regex::Regex::new).transpose().ok()?;
-        Some(Budget { name: format!("{owner}/{name}"), rate: limit.rate, only })
+        Some(Budget { name: format!("{owner}/{name}"), rate: limit.rate(settings).ok()?, only })
     });
     budgets.collect()
 }

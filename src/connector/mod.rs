@@ -1,12 +1,15 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out, `read` ties them together as pages.
+//! answers, `paginate` finds the next page, `decode` takes records out (`csv` turns its lines into such first), `read` ties
+//! them together as pages. `job` has the service prepare a large read.
 
 mod auth;
 mod call;
+mod csv;
 mod decode;
 mod errors;
+mod job;
 mod limits;
 mod paginate;
 mod read;
@@ -23,6 +26,7 @@ use serde_json::Value;
 
 pub(crate) use decode::scalar;
 pub(crate) use errors::Failure;
+pub(crate) use job::{JobEnd, JobRead};
 pub(crate) use limits::Limits;
 pub(crate) use read::{Page, Start};
 pub(crate) use values::Window;
@@ -87,7 +91,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
-        let budgets = limits::budgets(parts.manifest, parts.secrets.values());
+        let budgets = limits::budgets(parts.manifest, &parts.settings, parts.secrets.values());
         Connector {
             manifest: parts.manifest,
             settings: parts.settings,

@@ -123,7 +123,7 @@ fn following(page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> 
     };
     Ok(match &page.kind {
         PageKind::None => None,
-        PageKind::Token(_) | PageKind::Next(_) | PageKind::Link => seen.next.clone(),
+        PageKind::Token(_) | PageKind::Header(_) | PageKind::Next(_) | PageKind::Link => seen.next.clone(),
         PageKind::Number(_) => counted(1),
         // By what came, not by what was asked for: a server may cap the size of a page.
         PageKind::Offset => counted(seen.records),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn page(kind: PageKind, stop: &[Stop]) -> Page {
-        Page { kind, first: None, size: None, stop: stop.to_vec(), more: None, max: 100 }
+        Page { kind, stop: stop.to_vec(), max: 100, ..Page::default() }
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use serde_json::value::RawValue;
 
+use super::csv;
 use super::decode;
+use super::job::Kinds;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
 use super::{Connector, Failure};
-use crate::domain::manifest::{Detail, PageKind, Read, Stream};
-use crate::domain::path::Projection;
+use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
+use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::mutants;
 
@@ -24,6 +27,8 @@ pub(crate) struct Page {
     records: Vec<Range<usize>>,
     /// The position of the page after it; `None` if this is the last.
     pub(crate) next: Option<String>,
+    /// How many records the provider says there are.
+    pub(crate) total: Option<u64>,
     /// How many of its records had gone by the time their details were asked for.
     pub(crate) gone: u64,
 }
@@ -42,6 +47,8 @@ pub(crate) struct Start<'a> {
     /// `None` for the first page.
     pub(crate) position: Option<String>,
     pub(crate) each: Option<&'a str>,
+    /// The id of the job whose download this is.
+    pub(crate) job: Option<String>,
     /// Whether thin records are completed by their detail calls; a list of deleted ones is not.
     pub(crate) details: bool,
 }
@@ -56,6 +63,8 @@ pub(crate) struct PageRead<'c> {
     paginator: Paginator,
     /// Why the read ends after the page that was handed on last.
     failure: Option<Failure>,
+    /// The types of the columns of a download, once they are known.
+    kinds: Option<Kinds>,
     ended: bool,
 }
 
@@ -80,6 +89,7 @@ impl<'c> Connector<'c> {
             start,
             paginator: Paginator::default(),
             failure: None,
+            kinds: None,
             ended: false,
         }
     }
@@ -117,6 +127,7 @@ impl PageRead<'_> {
             page: position.as_deref(),
             fields: self.fields,
             each: self.start.each,
+            job: self.start.job.as_deref(),
             ..connector.values(Some(self.stream))
         };
         let by_link = matches!(self.read.page.kind, PageKind::Next(_) | PageKind::Link);
@@ -126,24 +137,49 @@ impl PageRead<'_> {
         };
         let what = request.shown();
         mutants::point("page asked for");
-        let response = connector.call(&self.stream.errors, &values, request, self.read.idempotent)?;
+        let response = connector.call(&self.rules(), &values, request, self.read.idempotent)?;
         mutants::point("page received");
         let by_header = match &self.read.page.kind {
             PageKind::Link => response.header("link").and_then(link_header),
+            PageKind::Header(name) => response
+                .header(name)
+                .filter(|token| !token.is_empty() && Some(*token) != self.read.page.end.as_deref())
+                .map(str::to_owned),
             _ => None,
         };
+        let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
+            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total: Some(0) })
         } else {
-            let body = connector.text(response, &what)?;
+            let body = match self.read.decode {
+                Decode::Json => connector.text(response, &what)?,
+                Decode::Csv => {
+                    let kinds = match self.kinds.take() {
+                        Some(kinds) => kinds,
+                        None => connector.column_kinds(self.stream, &values)?,
+                    };
+                    csv::json(response, self.kinds.insert(kinds), &self.stream.key, &what)?
+                }
+            };
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
                 _ => self.read.page.more.as_ref(),
             };
-            let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
-            let outline = decode::outline(&body, records, next, &what)?;
+            let lines = Path { steps: Vec::new(), array: true };
+            let records = match self.read.decode {
+                Decode::Json => self.read.records.as_ref().unwrap_or(&self.stream.records),
+                Decode::Csv => &lines,
+            };
+            let outline = decode::outline(&body, records, (next, self.read.page.total.as_ref()), &what)?;
             (body, outline)
         };
+        if let Some(counted) = counted.filter(|counted| *counted != outline.records.len()) {
+            let message = format!("{what} answered with {} of {counted} records", outline.records.len());
+            return Err(Failure::Stream(
+                UserError::new(Exit::Unavailable, "bad_response", message)
+                    .hint("the answer was cut off; try again later"),
+            ));
+        }
         let next = by_header.or(outline.next);
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
@@ -170,7 +206,7 @@ impl PageRead<'_> {
         if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
             connector.notice(notice);
         }
-        let page = Page { body, records: outline.records, next, gone: 0 };
+        let page = Page { body, records: outline.records, next, total: outline.total, gone: 0 };
         match &self.stream.detail {
             Some(detail) if self.start.details => self.detailed(detail, &page, &values),
             _ => Ok(page),
@@ -184,6 +220,14 @@ impl PageRead<'_> {
         let mut values: Vec<Option<&RawValue>> = Vec::new();
         let key = projection.take(record, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
         key.unwrap_or_else(|| record.to_owned())
+    }
+
+    /// Returns the rules for answers: those of the job come before those of the stream.
+    fn rules(&self) -> Cow<'_, [ErrorRule]> {
+        match self.stream.job.as_ref().filter(|_| self.start.job.is_some()) {
+            Some(job) => job.errors.iter().chain(&self.stream.errors).cloned().collect(),
+            None => Cow::Borrowed(&self.stream.errors),
+        }
     }
 
     /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
@@ -235,8 +279,13 @@ impl PageRead<'_> {
                 });
             }
         });
-        let mut full =
-            Page { body: String::new(), records: Vec::with_capacity(thin.len()), next: page.next.clone(), gone: 0 };
+        let mut full = Page {
+            body: String::new(),
+            records: Vec::with_capacity(thin.len()),
+            next: page.next.clone(),
+            total: page.total,
+            gone: 0,
+        };
         let mut answers: Vec<_> = answers
             .into_iter()
             .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))

@@ -22,6 +22,12 @@ impl Connector<'_> {
         self.finish(Method::Get, url, &Ordered::default(), None, values)
     }
 
+    /// Returns the DELETE request of a path below the base.
+    pub(super) fn request_delete(&self, path: &Template, values: &Values<'_>) -> Result<Request, Failure> {
+        let request = self.request_get(path, &Ordered::default(), values)?;
+        Ok(Request { method: Method::Delete, ..request })
+    }
+
     /// Returns the request of a read, at the position the values say.
     pub(super) fn request_read(&self, read: &Read, values: &Values<'_>) -> Result<Request, Failure> {
         self.ensure_token()?;

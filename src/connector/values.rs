@@ -29,6 +29,7 @@ pub(super) struct Values<'a> {
     pub(super) fields: &'a [String],
     pub(super) record: Option<&'a Value>,
     pub(super) each: Option<&'a str>,
+    pub(super) job: Option<&'a str>,
 }
 
 impl<'a> Connector<'a> {
@@ -42,6 +43,7 @@ impl<'a> Connector<'a> {
             fields: &[],
             record: None,
             each: None,
+            job: None,
         }
     }
 }
@@ -70,7 +72,7 @@ impl Values<'_> {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Slot(slot) => {
                     let value = self.needed(slot)?;
-                    let from_data = matches!(slot.scope, Scope::Record | Scope::Page | Scope::Each);
+                    let from_data = matches!(slot.scope, Scope::Record | Scope::Page | Scope::Each | Scope::Job);
                     let value = filtered(&value, slot.filter);
                     text.push_str(&if in_path && from_data { encoded(&value) } else { value });
                 }
@@ -161,6 +163,7 @@ impl Values<'_> {
             Scope::Fields => Some(Value::from(self.fields)),
             Scope::Record => slot.member.parse::<Path>().ok()?.find(self.record?).cloned(),
             Scope::Each => self.each.map(Value::from),
+            Scope::Job => self.job.map(Value::from),
             Scope::Token => self.connector.token_value(&slot.member),
             Scope::Now => Some(instant(self.connector.provider_time(crate::config::now()))),
         }

@@ -1,6 +1,6 @@
 //! Expressions decide and compute over the values of a record or an answer: MiniJinja expressions, bounded and strict.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 
@@ -48,6 +48,30 @@ impl Expression {
     pub(crate) fn evaluate_with(&self, values: impl Iterator<Item = serde_json::Value>) -> Result<Value, String> {
         let named = self.names.iter().cloned().zip(values.map(|value| Value::from(minijinja::value::Serde(value))));
         self.evaluate(Value::from(named.collect::<std::collections::BTreeMap<String, Value>>()))
+    }
+}
+
+/// An expression of a manifest, compiled when the manifest is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Condition(Arc<Expression>);
+
+impl Condition {
+    /// Returns whether it holds. What it asks for may be absent: then it does not.
+    pub(crate) fn holds(&self, names: &Value) -> bool {
+        self.0.evaluate(names.clone()).is_ok_and(|value| value.is_true())
+    }
+
+    /// Evaluates it, for those who want to know why it cannot be.
+    #[cfg(test)]
+    pub(crate) fn evaluate(&self, names: Value) -> Result<Value, String> {
+        self.0.evaluate(names)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Condition {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Expression::new(&text).map(|compiled| Condition(Arc::new(compiled))).map_err(serde::de::Error::custom)
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Scope {
     Record,
     /// The value an `each` loop stands at.
     Each,
+    /// The id of the job that a read is made by.
+    Job,
     /// A field of the token answer, such as `token.instance_url`; `token` alone is the token itself.
     Token,
     /// The present instant.
@@ -36,7 +38,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    const ALL: [(&'static str, Scope); 10] = [
+    const ALL: [(&'static str, Scope); 11] = [
         ("settings", Scope::Settings),
         ("secret", Scope::Secret),
         ("vars", Scope::Vars),
@@ -45,6 +47,7 @@ impl Scope {
         ("fields", Scope::Fields),
         ("record", Scope::Record),
         ("each", Scope::Each),
+        ("job", Scope::Job),
         ("token", Scope::Token),
         ("now", Scope::Now),
     ];
@@ -54,7 +57,7 @@ impl Scope {
         match self {
             Scope::Settings | Scope::Secret | Scope::Vars | Scope::Window | Scope::Record => Member::Needed,
             Scope::Token => Member::Possible,
-            Scope::Page | Scope::Fields | Scope::Each | Scope::Now => Member::None,
+            Scope::Page | Scope::Fields | Scope::Each | Scope::Job | Scope::Now => Member::None,
         }
     }
 }

@@ -32,21 +32,78 @@ pub(crate) struct OpenRead {
     /// The hash of the mappings and filters the rows of this read are made with.
     pub(crate) shape: String,
     /// Whether a value of the loop could not be read: then the read is not over at its end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) failed: bool,
     /// Whether records came that say of no row that it is still there: then what was not seen is not taken for deleted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) keyless: bool,
-    /// Whether counted pages shifted under the read: then it may have missed rows too.
-    #[serde(default)]
+    /// Whether counted pages shifted under the read, or less came than the provider said there is: then it may have missed
+    /// rows, and the next read is a full one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shifted: bool,
+    /// The end of the last window, where this one is the first of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// How long a window may be, in seconds, since the provider could not answer a longer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) step: Option<u32>,
+    /// The job at the provider that makes this read, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<OpenJob>,
+    /// What the provider says there is against what came, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) counted: Option<Counted>,
+    /// Whether it was begun again because less came than there is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) recounted: bool,
 }
 
 impl OpenRead {
+    /// Returns a read that begins at its first page.
+    pub(crate) fn begin(mode: Mode, (from, to): (Option<DateTime<Utc>>, DateTime<Utc>), shape: &str) -> Self {
+        OpenRead {
+            mode,
+            from,
+            to,
+            each: 0,
+            position: None,
+            shape: shape.to_owned(),
+            failed: false,
+            keyless: false,
+            shifted: false,
+            until: None,
+            step: None,
+            job: None,
+            counted: None,
+            recounted: false,
+        }
+    }
+
     /// Returns whether this is a read that ended with something left out: it is not gone on with.
     pub(crate) fn is_spent(&self) -> bool {
         self.failed && self.each == 0 && self.position.is_none()
     }
+
+    /// Goes back to the first page.
+    pub(crate) fn begin_again(&mut self) {
+        (self.each, self.position, self.job, self.counted) = (0, None, None, None);
+    }
+}
+
+/// A job at the provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OpenJob {
+    pub(crate) id: String,
+    /// When it was created, by the provider's time.
+    pub(crate) since: DateTime<Utc>,
+}
+
+/// The totals that the pages of a read have told, and how many records came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) came: u64,
 }
 
 /// What is known of a stream.

@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
 use crate::connector::{Connector, Failure, Page, Start, Window};
+use crate::domain::duration::Length;
 use crate::domain::manifest::{PageKind, Read};
 use crate::mutants;
-use crate::store::state::{Mode, OpenRead, StreamState};
+use crate::store::state::{Counted, Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
 const AHEAD: usize = 2;
@@ -16,12 +17,70 @@ const AHEAD: usize = 2;
 /// A page that was counted off is not gone on with after this long: what was deleted meanwhile has moved the rest forward.
 const COUNTED: TimeDelta = TimeDelta::hours(1);
 
+/// No window is shorter, in seconds: what cannot be read in that time cannot be read.
+const SHORTEST_WINDOW: u32 = 60;
+
 /// More than any two clocks differ that are set at all.
 pub(super) const CLOCKS: TimeDelta = TimeDelta::days(1);
 
 /// Returns the end of a window that is read now, by the provider's time.
 pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
     now - plan.stream.cursor.as_ref().map_or(TimeDelta::zero(), |cursor| cursor.settle.delta())
+}
+
+/// Returns the window that begins at `from`, as long as it may be; `until` is where the last one ends.
+fn window(plan: &StreamPlan, from: DateTime<Utc>, until: DateTime<Utc>, step: Option<u32>) -> OpenRead {
+    let longest = step.map(Length).or_else(|| plan.stream.cursor.as_ref().and_then(|cursor| cursor.step));
+    let to = longest.map_or(until, |longest| until.min(from + longest.delta()));
+    OpenRead {
+        until: (to < until).then_some(until),
+        step,
+        ..OpenRead::begin(Mode::Changes, (Some(from), to), &plan.shape)
+    }
+}
+
+/// Returns the window that follows one that was read, if there is one. It begins where that one ends: what has the time of
+/// the edge is in both.
+pub(super) fn next_window(plan: &StreamPlan, read: &OpenRead) -> Option<OpenRead> {
+    let until = read.until.filter(|until| read.to < *until)?;
+    Some(window(plan, read.to, until, read.step))
+}
+
+/// Returns the first half of a window, `None` for one that cannot be halved.
+pub(super) fn half(plan: &StreamPlan, open: &OpenRead) -> Option<OpenRead> {
+    let from = open.from.filter(|_| open.mode == Mode::Changes)?;
+    let length = open.to - from;
+    // Rounded up, so that two of them reach to the end.
+    let half = u32::try_from((length.num_milliseconds() + 1_999) / 2_000).ok()?.max(SHORTEST_WINDOW);
+    (length > Length(SHORTEST_WINDOW).delta()).then(|| window(plan, from, open.until.unwrap_or(open.to), Some(half)))
+}
+
+/// Takes back the end of a read that lies ahead of the provider's time, as its answers tell it.
+pub(super) fn hold_back(plan: &StreamPlan, open: &mut OpenRead, now: DateTime<Utc>) {
+    let end = end(plan, now);
+    open.to = open.to.min(end);
+    open.until = open.until.map(|until| until.min(end));
+}
+
+/// Notes what a page says about how much there is, for reads whose pages are counted off.
+pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
+    let Some(total) = page.total.filter(|_| is_counted(read)) else { return };
+    let counted = open.counted.get_or_insert(Counted { first: total, last: total, came: 0 });
+    counted.last = total;
+    counted.came += page.records().len() as u64 + page.gone;
+}
+
+/// Returns what is amiss with a read whose last page is there: fewer records came than there are, or some went meanwhile
+/// and moved others to pages that were read already.
+pub(super) fn shortfall(open: &OpenRead) -> Option<String> {
+    let Counted { first, last, came } = open.counted.filter(|_| open.position.is_none())?;
+    (last < first || came < last).then(|| {
+        format!("{came} records came, while the provider said at first that there are {first} and in the end {last}")
+    })
+}
+
+fn is_counted(read: &Read) -> bool {
+    matches!(read.page.kind, PageKind::Number(_) | PageKind::Offset)
 }
 
 /// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is the provider's time.
@@ -33,32 +92,26 @@ pub(super) fn next_read(
     full: bool,
 ) -> (OpenRead, Option<String>) {
     let stream = &plan.stream;
-    let everything = || OpenRead {
-        mode: Mode::Full,
-        from: None,
-        to: end(plan, now),
-        each: 0,
-        position: None,
-        shape: plan.shape.clone(),
-        failed: false,
-        keyless: false,
-        shifted: false,
-    };
+    let everything = || OpenRead::begin(Mode::Full, (None, end(plan, now)), &plan.shape);
+    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
+    let watermark = state.watermark.filter(|watermark| *watermark <= now + CLOCKS);
+    let retention = stream.cursor.as_ref().and_then(|cursor| cursor.retention);
+    let forgotten =
+        retention.filter(|retention| watermark.is_some_and(|watermark| watermark + retention.delta() <= now));
     if let Some(open) = &state.open_read
+        && (forgotten.is_none() || open.mode == Mode::Full)
         && open.shape == plan.shape
         && !open.is_spent()
         && open.each <= plan.each.len()
         && (!full || open.mode == Mode::Full)
     {
-        let counted = matches!(read_of(plan, open).page.kind, PageKind::Number(_) | PageKind::Offset);
-        if counted && open.position.is_some() && open.to + COUNTED <= now {
-            let again = OpenRead { to: end(plan, now), each: 0, position: None, ..open.clone() };
+        if is_counted(read_of(plan, open)) && open.position.is_some() && open.to + COUNTED <= now {
+            let mut again = OpenRead { to: end(plan, now), until: None, ..open.clone() };
+            again.begin_again();
             return (again, Some(format!("{}: begun again, as its pages may have shifted meanwhile", plan.name)));
         }
         return (open.clone(), None);
     }
-    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
-    let watermark = state.watermark.filter(|watermark| *watermark <= now + CLOCKS);
     let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
         return (everything(), None);
     };
@@ -71,8 +124,18 @@ pub(super) fn next_read(
     if reshaped || state.shape.as_ref() != Some(&plan.shape) {
         return (
             everything(),
-            Some(format!("{}: settings, mappings or filters changed, so it was read in full once", plan.name)),
+            Some(format!(
+                "{}: the manifest, settings, mappings or filters changed, so it was read in full once",
+                plan.name
+            )),
         );
+    }
+    if let Some(retention) = forgotten {
+        let reason = format!(
+            "{}: last read longer ago than the {retention} for which the provider keeps changes, so it was read in full once",
+            plan.name
+        );
+        return (everything(), Some(reason));
     }
     let every = stream.deletes.sweep.every();
     if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
@@ -80,24 +143,14 @@ pub(super) fn next_read(
     }
     let overlap = if mutants::on("strict-start") { TimeDelta::milliseconds(-1) } else { cursor.overlap.delta() };
     let from = (watermark - overlap).min(end(plan, now));
-    let changes = OpenRead {
-        mode: Mode::Changes,
-        from: Some(from),
-        to: end(plan, now),
-        each: 0,
-        position: None,
-        shape: plan.shape.clone(),
-        failed: false,
-        keyless: false,
-        shifted: false,
-    };
-    (changes, None)
+    (window(plan, from, end(plan, now), None), None)
 }
 
 /// Returns the manifest's read for what was decided.
 pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
-    match (open.mode, &plan.stream.changes) {
-        (Mode::Changes, Some(changes)) => changes,
+    match (open.mode, &plan.stream.changes, &plan.stream.job) {
+        (Mode::Changes, Some(changes), _) => changes,
+        (Mode::Full, _, Some(job)) if open.job.is_some() => &job.download,
         _ => &plan.stream.full,
     }
 }
@@ -129,6 +182,7 @@ pub(super) fn start<'p>(plan: &'p StreamPlan, open: &OpenRead) -> Start<'p> {
         window: Window { from: open.from, to: open.to },
         position: open.position.clone(),
         each: plan.each.get(open.each).and_then(Option::as_deref),
+        job: open.job.as_ref().map(|job| job.id.clone()),
         details: true,
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod due;
 mod fetch;
 mod filter;
 mod fleet;
+mod job;
 pub(crate) mod lock;
 mod log;
 mod resolve;

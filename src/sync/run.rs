@@ -9,7 +9,7 @@ use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
 use super::transform::Remarks;
 use super::upsert::Writer;
-use super::{Engine, Event, fetch, sweep};
+use super::{Engine, Event, fetch, job, sweep};
 use crate::connector::{Connector, Failure, Page};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{PageKind, Sweep};
@@ -84,9 +84,13 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
         None => (Outcome::Ok, None),
         Some(Failure::Skip(error)) => (Outcome::Partial, Some(error)),
         Some(Failure::Defer(error)) => (Outcome::Deferred, Some(error)),
-        Some(Failure::Refused(error) | Failure::Stream(error) | Failure::Restart(error)) => {
-            (Outcome::Failed, Some(error))
-        }
+        Some(
+            Failure::Refused(error)
+            | Failure::Stream(error)
+            | Failure::Restart(error)
+            | Failure::Halve(error)
+            | Failure::NoJob(error),
+        ) => (Outcome::Failed, Some(error)),
         Some(Failure::Stopped) => {
             let error =
                 UserError::new(Exit::Interrupted, "interrupted", "the run was interrupted; what it had read is kept")
@@ -126,7 +130,7 @@ impl Run<'_> {
                     skipped += 1;
                     worst.get_or_insert(Failure::Skip(error));
                 }
-                Failure::Stream(error) | Failure::Restart(error) => {
+                Failure::Stream(error) | Failure::Restart(error) | Failure::Halve(error) | Failure::NoJob(error) => {
                     self.warnings.push(format!("{}: failed: {}", stream.name, error.message));
                     if !matches!(worst, Some(Failure::Stream(_))) {
                         worst = Some(Failure::Stream(error));
@@ -142,25 +146,35 @@ impl Run<'_> {
         }
     }
 
-    /// Reads one stream to its end, once more from its start if the provider has lost the position.
+    /// Reads one stream to its end, window by window: each once more from its start if the provider has lost the position,
+    /// and in halves if it holds too much.
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
-        let read = self.read(stream);
-        self.tell(stream, self.connector.take_notices());
-        match read {
-            Err(Failure::Restart(error)) => {
-                self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
-                let pair = self.pair();
-                let mut state =
-                    state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
-                if let Some(open) = &mut state.open_read {
-                    (open.position, open.each) = (None, 0);
+        let pair = self.pair();
+        let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
+        let (mut again, mut halved) = (false, false);
+        loop {
+            let read = self.read(stream, &mut state);
+            self.tell(stream, self.connector.take_notices());
+            match read {
+                Ok(()) if state.open_read.is_some() => again = false,
+                Err(Failure::Restart(error)) if !again => {
+                    again = true;
+                    self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
+                    state.open_read.iter_mut().for_each(OpenRead::begin_again);
+                    self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
                 }
-                self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
-                let read = self.read(stream);
-                self.tell(stream, self.connector.take_notices());
-                read
+                Err(Failure::Halve(error)) => {
+                    let Some(half) = state.open_read.as_ref().and_then(|open| fetch::half(stream, open)) else {
+                        return Err(Failure::Stream(error));
+                    };
+                    if !std::mem::replace(&mut halved, true) {
+                        self.warnings.push(format!("{}: read in shorter windows: {}", stream.name, error.message));
+                    }
+                    state.open_read = Some(half);
+                    self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
+                }
+                ended => return ended,
             }
-            read => read,
         }
     }
 
@@ -177,18 +191,18 @@ impl Run<'_> {
         self.engine.store().change(self.engine.options.keep, change).map_err(Failure::Internal)
     }
 
-    fn read(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
+    /// Reads one window, or everything. What is left open in the state afterwards is the window that follows.
+    fn read(&mut self, stream: &StreamPlan, state: &mut StreamState) -> Result<(), Failure> {
         let pair = self.pair();
-        let (mut state, adopt, quarantined) = {
+        let (adopt, quarantined) = {
             let store = self.engine.store();
-            let state = state::get(store.read(), pair, &stream.name).map_err(Failure::Internal)?;
             let adopt = records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?;
             let quarantined = quarantine::count(store.read(), pair.0, pair.1).map_err(Failure::Internal)?;
-            (state, adopt, quarantined)
+            (adopt, quarantined)
         };
         let now = self.engine.now();
         let (open, reason) =
-            fetch::next_read(stream, &state, self.connector.provider_time(now), self.engine.options.full);
+            fetch::next_read(stream, state, self.connector.provider_time(now), self.engine.options.full);
         self.warnings.extend(reason);
         let mut owner = Owner {
             organization_id: pair.0,
@@ -233,22 +247,40 @@ impl Run<'_> {
         let mut at = open.clone();
         for each in open.each..stream.each.len() {
             if each > open.each {
-                (at.each, at.position) = (each, None);
+                at.begin_again();
+                at.each = each;
             }
-            let read = fetch::read_of(stream, &at);
-            let start = fetch::start(stream, &at);
-            let pages = fetch::pages(self.connector, stream, read, start, |page| {
+            let refused = job::prepare(self.connector, stream, &mut at, now, |at| {
+                state.open_read = Some(at.clone());
+                self.change(|tx| state::put(tx, pair, &stream.name, state))
+            })?;
+            self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
+            let (read, begun) = (fetch::read_of(stream, &at), at.clone());
+            let pages = fetch::pages(self.connector, stream, read, fetch::start(stream, &begun), |page| {
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
-                at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
+                fetch::hold_back(stream, &mut at, self.connector.provider_time(now));
+                fetch::count(read, &mut at, &page);
+                if let Some(why) = fetch::shortfall(&at) {
+                    if let Some(open) = state.open_read.as_mut().filter(|open| !open.recounted) {
+                        open.recounted = true;
+                        return Err(Failure::Restart(UserError::new(Exit::Unavailable, "pages_shifted", why)));
+                    }
+                    at.shifted = true;
+                    self.tell(stream, [format!("some may be missing, so no deletes were looked for: {why}")]);
+                }
                 at.each = if at.position.is_some() { each } else { each + 1 };
-                state.open_read = Some(at.clone());
+                state.open_read = Some(if at.position.is_some() {
+                    at.clone()
+                } else {
+                    OpenRead { job: None, counted: None, ..at.clone() }
+                });
                 if mutants::on("watermark-first") {
                     state.watermark = Some(at.to);
                 }
-                remarks += self.page(stream, &mut writer, &mut state, &page, &mut seen)?;
+                remarks += self.page(stream, &mut writer, state, &page, &mut seen)?;
                 if let Some(open) = &state.open_read {
-                    at.clone_from(open);
+                    (at.keyless, at.shifted) = (open.keyless, open.shifted);
                 }
                 Ok(())
             });
@@ -264,6 +296,7 @@ impl Run<'_> {
                 }
                 pages => pages?,
             }
+            job::clear(self.connector, stream, &begun);
         }
         let read = self.tally.read - before.read;
         let most = read > 0 && remarks.undated * 2 > read && open.mode == Mode::Changes;
@@ -277,7 +310,7 @@ impl Run<'_> {
             Some(failure) => return Err(failure),
             None if at.failed => return Err(Failure::Restart(half_failed())),
             None if most => return Err(Failure::Stream(cursor_missing(stream, &remarks, read))),
-            None => self.finish_read(stream, &mut state, &at, &writer.owner)?,
+            None => self.finish_read(stream, state, &at, &writer.owner)?,
         }
         if read > 0 {
             let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
@@ -369,7 +402,8 @@ impl Run<'_> {
         let fed =
             sweep::feed(self.connector, stream, open, owner, |delete| engine.store().change(keep, |tx| delete(tx)))?;
         self.tally.deleted += fed;
-        let doubtful = open.keyless || open.shifted;
+        let read = state.open_read.take().unwrap_or_else(|| open.clone());
+        let doubtful = read.keyless || read.shifted;
         let swept = if doubtful {
             Ok(0)
         } else {
@@ -389,11 +423,12 @@ impl Run<'_> {
         };
         self.tally.deleted += swept;
         mutants::point("swept");
-        let to = state.open_read.take().map_or(open.to, |open| open.to);
+        state.open_read = fetch::next_window(stream, &read);
+        let to = read.to;
         state.watermark = Some(to);
         state.shape = Some(open.shape.clone());
         if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = (!open.shifted).then_some(to);
+            state.last_full_at = (!read.shifted).then_some(to);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);

@@ -30,6 +30,7 @@ pub(super) fn feed(
             window: Window { from: open.from, to: open.to },
             position: None,
             each: each.as_deref(),
+            job: None,
             details: false,
         };
         fetch::pages(connector, plan, read, start, |page| {

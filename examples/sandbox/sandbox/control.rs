@@ -15,6 +15,8 @@ use super::{hubspot, onefile};
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
     Edit,
+    /// As a bulk import does: all in one instant.
+    EditAtOnce,
     Add,
     Remove,
 }
@@ -33,6 +35,7 @@ pub(crate) fn alter(
     let roster = account.roster(kind);
     let indexes = match change {
         Change::Edit => roster.change(count),
+        Change::EditAtOnce => roster.change_at_once(count),
         Change::Add => roster.add(count),
         Change::Remove => roster.remove(count),
     };

@@ -148,6 +148,12 @@ impl Sandbox {
         control::alter(&self.world, service, account, control::Change::Edit, service.main_kind(), count)
     }
 
+    /// Changes records of the service's main kind in one instant; returns their ids.
+    pub(crate) fn change_at_once(&self, service: &str, account: &str, count: usize) -> Vec<String> {
+        let service = named(service);
+        control::alter(&self.world, service, account, control::Change::EditAtOnce, service.main_kind(), count)
+    }
+
     /// Adds records of the service's main kind; returns their ids.
     pub(crate) fn add(&self, service: &str, account: &str, count: usize) -> Vec<String> {
         let service = named(service);

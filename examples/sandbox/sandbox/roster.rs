@@ -65,6 +65,14 @@ impl Roster {
         picked
     }
 
+    /// Gives `count` records that are there one and the same stamp, as a bulk import does.
+    pub(crate) fn change_at_once(&mut self, count: usize) -> Vec<usize> {
+        let picked = self.change(count);
+        let now = clock::now();
+        picked.iter().for_each(|&index| self.modified[index] = now);
+        picked
+    }
+
     pub(crate) fn add(&mut self, count: usize) -> Vec<usize> {
         let first = self.len();
         for _ in 0..count {
@@ -86,7 +94,7 @@ impl Roster {
 
     fn pick(&mut self, count: usize) -> Vec<usize> {
         let size = self.len();
-        let mut picked = Vec::new();
+        let (mut picked, mut known) = (Vec::new(), HashSet::new());
         for _ in 0..size {
             if picked.len() == count {
                 break;
@@ -94,7 +102,7 @@ impl Roster {
             // A prime step visits every record once in `size` turns, unless the size is its multiple.
             let index = self.next_pick * 7919 % size;
             self.next_pick += 1;
-            if self.live(index) && !picked.contains(&index) {
+            if self.live(index) && known.insert(index) {
                 picked.push(index);
             }
         }

@@ -48,6 +48,7 @@ const ACCOUNT: &[Column] = &[
     text("Industry"),
     int("NumberOfEmployees"),
     text("OwnerId"),
+    text("Owner.Name"),
     time("CreatedDate"),
     time("LastModifiedDate"),
     time("SystemModstamp"),
@@ -176,7 +177,7 @@ impl View<'_> {
                 record.insert(column.name.to_owned(), value);
                 continue;
             };
-            let parent_record = match self.cell(row, "AccountId") {
+            let parent_record = match self.cell(row, &format!("{parent}Id")) {
                 Cell::Text(id) => json!({"attributes": attributes(parent, &id), field: value}),
                 _ => Value::Null,
             };
@@ -198,6 +199,8 @@ impl View<'_> {
             "Website" => Cell::Text(format!("https://{}", company.domain())),
             "Industry" => company.industry().into(),
             "NumberOfEmployees" => company.employees().into(),
+            // Names have quotes, commas and line ends in them, as names at times do.
+            "Owner.Name" => Cell::Text(format!("{} \"Ltd\",\nteam {}", company.account_manager(), row % 3)),
             "Account_Manager__c" => company.account_manager().into(),
             _ => Cell::Null,
         }

@@ -103,6 +103,8 @@ impl Tester<'_> {
                 Failure::Refused(error)
                 | Failure::Skip(error)
                 | Failure::Restart(error)
+                | Failure::Halve(error)
+                | Failure::NoJob(error)
                 | Failure::Defer(error)
                 | Failure::Stream(error),
             ) => Err(error),

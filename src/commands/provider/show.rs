@@ -138,9 +138,12 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         unverified: stream.unverified.clone(),
         sweep: stream.deletes.sweep,
     });
+    // Where a setting gives the rate, as it is unless set.
+    let defaults = manifest.settings.iter().filter_map(|(name, spec)| Some((name.to_string(), spec.default.clone()?)));
+    let defaults = defaults.collect();
     let limits = manifest.http.limits.iter().map(|(name, limit)| Limit {
         name: name.clone(),
-        rate: limit.rate.to_string(),
+        rate: limit.rate(&defaults).map_or_else(|_| limit.rate.to_string(), |rate| rate.to_string()),
         only: limit.only.clone(),
     });
     Shown {

@@ -1,10 +1,12 @@
 //! Proves, without a network, what the types of a manifest cannot say: every slot has a source, every page an end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::Name;
 use super::super::slot::{JsonTemplate, Scope, Slot, Template};
-use super::{Auth, ErrorRule, Grant, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream};
+use super::{
+    Action, Auth, Decode, ErrorRule, Grant, Job, Limit, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream,
+};
 
 /// Something wrong with a manifest, at a path of its YAML.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +27,7 @@ pub(crate) fn lint(manifest: &Manifest) -> Vec<Finding> {
     lint.settings();
     lint.http();
     if let Some(check) = &manifest.check {
-        let slots = check.get.slots().chain(check.query.iter().flat_map(|(_, template)| template.slots())).collect();
-        lint.slots(&["check"], slots, &[Scope::Token], None);
+        lint.slots(&["check"], pair_slots(&check.get, &check.query), &[Scope::Token], None);
         let expect = check.expect.iter().flat_map(|(_, template)| template.slots()).collect();
         lint.slots(&["check", "expect"], expect, &[], None);
     }
@@ -86,6 +87,7 @@ impl Lint<'_> {
         self.pairs(&["http", "query"], &http.query, &[]);
         self.auth(&http.auth);
         for (name, limit) in http.limits.iter() {
+            self.rate(name, limit);
             if limit.only.as_deref().is_some_and(|only| regex::Regex::new(only).is_err()) {
                 self.find(&["http", "limits", name, "only"], "this is not a regular expression");
             }
@@ -93,15 +95,35 @@ impl Lint<'_> {
         self.errors(&["http"], &http.errors, None);
     }
 
+    /// Checks that a rate is one under any settings that are allowed.
+    fn rate(&mut self, name: &str, limit: &Limit) {
+        let path = ["http", "limits", name, "rate"];
+        let mut settings = BTreeMap::new();
+        for slot in limit.rate.slots() {
+            let spec = self.manifest.settings.get(slot.member.as_str()).filter(|_| slot.scope == Scope::Settings);
+            let counts = spec.is_some_and(|spec| {
+                spec.setting_type == SettingType::Int
+                    && spec.default.is_some()
+                    && spec.min.is_some_and(|min| min >= 1.0)
+            });
+            if !counts || slot.optional || slot.filter.is_some() {
+                let message = "a slot in a rate is a setting of type `int` with a `default` and a `min` of at least 1";
+                return self.find(&path, message);
+            }
+            settings.insert(slot.member.clone(), 1.into());
+        }
+        if let Err(message) = limit.rate(&settings) {
+            self.find(&path, message);
+        }
+    }
+
     /// Checks the rules for answers. Those of `http` are asked for calls of no stream too: `vars` do not exist there.
     fn errors(&mut self, path: &[&str], rules: &[ErrorRule], stream: Option<&Stream>) {
         for (position, rule) in rules.iter().enumerate() {
             let position = position.to_string();
             let at = |part| [path, &["errors", position.as_str(), part]].concat();
-            if let Some(when) = &rule.when
-                && let Err(message) = super::super::expression::check(when)
-            {
-                self.find(&at("when"), message);
+            if rule.action == Action::SkipJob && !path.ends_with(&["create"]) {
+                self.find(&at("do"), "`skip_job` says that no job is made: it stands in `job.create`");
             }
             let slots: Vec<&Slot> = rule.hint.iter().flat_map(Template::slots).collect();
             if stream.is_none() && slots.iter().any(|slot| slot.scope == Scope::Vars) {
@@ -221,12 +243,20 @@ impl Lint<'_> {
         } else if stream.cursor.is_some() {
             self.find(&["streams", name, "cursor"], "a `cursor` is of use only with `changes`");
         }
+        if let Some(job) = &stream.job {
+            self.job(name, job, stream);
+        }
+        if let Some(step) = stream.cursor.as_ref().and_then(|cursor| cursor.step).filter(|step| step.0 < 60) {
+            self.find(
+                &["streams", name, "cursor", "step"],
+                format!("a window of {step} is too short: a minute is the least"),
+            );
+        }
         if let Some(feed) = &stream.deletes.feed {
             self.read(&path("deletes"), feed, stream, true);
         }
         if let Some(detail) = &stream.detail {
-            let slots =
-                detail.get.slots().chain(detail.query.iter().flat_map(|(_, template)| template.slots())).collect();
+            let slots = pair_slots(&detail.get, &detail.query);
             self.slots(&["streams", name, "detail"], slots, &[Scope::Record, Scope::Each, Scope::Fields], Some(stream));
             if detail.concurrent == 0 {
                 self.find(&["streams", name, "detail"], "`concurrent` is at least 1");
@@ -245,6 +275,46 @@ impl Lint<'_> {
         }
     }
 
+    fn job(&mut self, name: &str, job: &Job, stream: &Stream) {
+        let at = |part: &'static str| ["streams", name, "job", part];
+        let mut scopes = vec![Scope::Fields, Scope::Token];
+        if stream.each.is_some() {
+            scopes.push(Scope::Each);
+        }
+        let create = &job.create.request;
+        self.slots(&at("create"), create.slots(), &scopes, Some(stream));
+        self.errors(&at("create"), &job.create.errors, Some(stream));
+        if create.json.is_some() && !create.form.0.is_empty() {
+            self.find(&at("create"), "a job is created with a `json` or a `form` body, not both");
+        }
+        if let Some(when) = &job.when {
+            self.slots(&at("when"), pair_slots(&when.get, &when.query), &scopes, Some(stream));
+            let from: Vec<&Slot> = when.from.slots().collect();
+            if from.is_empty() && when.from.to_string().parse::<u64>().is_err() {
+                self.find(&at("when"), "`from` is the number of records from which on a job is made");
+            }
+            self.slots(&at("when"), from, &[], Some(stream));
+        }
+        scopes.push(Scope::Job);
+        self.slots(&at("poll"), pair_slots(&job.poll.get, &job.poll.query), &scopes, Some(stream));
+        self.slots(&at("poll"), job.poll.hint.iter().flat_map(Template::slots).collect(), &[], Some(stream));
+        self.slots(&at("types"), job.types.iter().flat_map(|types| types.get.slots()).collect(), &scopes, Some(stream));
+        self.slots(&at("delete"), job.delete.iter().flat_map(Template::slots).collect(), &scopes, Some(stream));
+        let names_it = |slots: Vec<&Slot>| slots.iter().any(|slot| slot.scope == Scope::Job);
+        for (part, named) in [
+            ("poll", names_it(pair_slots(&job.poll.get, &job.poll.query))),
+            ("download", names_it(job.download.slots())),
+            ("delete", job.delete.as_ref().is_none_or(|delete| names_it(delete.slots().collect()))),
+        ] {
+            if !named {
+                self.find(&["streams", name, "job", part], "it never says which job: put `{job}` somewhere");
+            }
+        }
+        let path = at("download").map(str::to_owned);
+        self.read(&path, &job.download, stream, false);
+        self.errors(&["streams", name, "job"], &job.errors, Some(stream));
+    }
+
     fn read(&mut self, path: &[String], read: &Read, stream: &Stream, windowed: bool) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         if read.get.is_some() == read.post.is_some() {
@@ -259,6 +329,9 @@ impl Lint<'_> {
         }
         if stream.each.is_some() {
             scopes.push(Scope::Each);
+        }
+        if path.ends_with(&["job", "download"]) {
+            scopes.push(Scope::Job);
         }
         let slots = read.slots();
         let places_page = slots.iter().any(|slot| slot.scope == Scope::Page);
@@ -278,6 +351,20 @@ impl Lint<'_> {
         if (page.stop.contains(&Stop::ShortPage) || page.kind == PageKind::Offset) && page.size.is_none() {
             self.find(&path, "a short page or an offset cannot be known without `page.size`");
         }
+        if page.total.is_some() && !matches!(page.kind, PageKind::Number(_) | PageKind::Offset) {
+            self.find(&path, "a `total` is for pages that are counted, by `number` or `offset`; others cannot shift");
+        }
+        if (page.end.is_some() || page.rows.is_some()) && !matches!(page.kind, PageKind::Header(_)) {
+            self.find(&path, "`end` and `rows` belong to pages by `header`");
+        }
+        if read.decode == Decode::Csv {
+            if !matches!(page.kind, PageKind::None | PageKind::Header(_) | PageKind::Link) || page.total.is_some() {
+                self.find(&path, "a page of CSV tells the next one in a header: page by `header` or `link`");
+            }
+            if read.records.is_some() {
+                self.find(&path, "each line of a CSV is a record: leave `records` out");
+            }
+        }
         if read.cap.is_some() && !matches!(page.kind, PageKind::Keyset(_)) {
             self.find(&path, "a `cap` needs a way past it: page by `keyset`");
         }
@@ -287,6 +374,11 @@ impl Lint<'_> {
             self.find(&path, "a keyset other than the stream's key would lose records that share its value");
         }
     }
+}
+
+/// Returns the slots of a path and its query.
+fn pair_slots<'t>(path: &'t Template, query: &'t Ordered<Template>) -> Vec<&'t Slot> {
+    path.slots().chain(query.iter().flat_map(|(_, template)| template.slots())).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod auth;
 mod explain;
+mod job;
 mod lint;
 mod load;
 mod needs;
@@ -19,17 +20,19 @@ use serde_json::Value;
 
 pub(crate) use auth::{Auth, ClientIn, Grant, Jwt, Login, Oauth, TokenAt};
 pub(crate) use explain::explain;
+pub(crate) use job::Job;
 pub(crate) use lint::lint;
 pub(crate) use load::{check, load};
 pub(crate) use needs::{Need, secrets_missing, secrets_needed};
-pub(crate) use read::{Cursor, Deletes, Detail, Each, Method, Page, PageKind, Read, Stop, Sweep};
+pub(crate) use read::{Cursor, Decode, Deletes, Detail, Each, Method, Page, PageKind, Read, Stop, Sweep};
 pub(crate) use schema::schema;
 
 use super::duration::Length;
 use super::entity::Entity;
+use super::expression::Condition;
 use super::names::Name;
 use super::path::Path;
-use super::slot::Template;
+use super::slot::{Part, Template};
 
 /// What sort of system a provider is; decides which entity its derived columns belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -252,9 +255,25 @@ fn default_page_bytes() -> u64 {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limit {
-    pub(crate) rate: Rate,
+    /// Requests per time, like `100/10s`; the number may be a setting, like `{settings.calls}/10s`.
+    pub(crate) rate: Template,
     /// A regular expression over the path of a request; without it the budget is for all requests.
     pub(crate) only: Option<String>,
+}
+
+impl Limit {
+    /// Returns the rate under these settings.
+    pub(crate) fn rate(&self, settings: &BTreeMap<String, Value>) -> Result<Rate, String> {
+        let filled = self.rate.parts.iter().map(|part| match part {
+            Part::Text(literal) => literal.clone(),
+            Part::Slot(slot) => match settings.get(&slot.member) {
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => String::new(),
+            },
+        });
+        filled.collect::<String>().parse()
+    }
 }
 
 /// So many requests in so many seconds: `100/10s`.
@@ -281,12 +300,6 @@ impl fmt::Display for Rate {
     }
 }
 
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// What an answer means. Rules of the stream come before those of `http`; the first that matches decides.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -295,7 +308,7 @@ pub(crate) struct ErrorRule {
     #[serde(default)]
     pub(crate) status: Statuses,
     /// An expression over `status`, `headers` and `body` (the parsed JSON, or text).
-    pub(crate) when: Option<String>,
+    pub(crate) when: Option<Condition>,
     #[serde(rename = "do")]
     pub(crate) action: Action,
     /// How long to wait before a retry where the answer does not say.
@@ -358,6 +371,10 @@ pub(crate) enum Action {
     EmptyPage,
     /// The position is no longer known to the service: read the window from its start, once.
     RestartWindow,
+    /// The window holds too much for the service: read its first half, then go on to its end in windows as long.
+    HalveWindow,
+    /// The service makes no job of this: read plain pages instead. Only among the rules of `job.create`.
+    SkipJob,
     /// Stop the stream with an error.
     FailStream,
     /// Stop the run now; a later one goes on where this one stood.
@@ -398,6 +415,8 @@ pub(crate) struct Stream {
     /// Where the records of a page are.
     pub(crate) records: Path,
     pub(crate) full: Read,
+    /// How a large full read is made instead.
+    pub(crate) job: Option<Job>,
     pub(crate) changes: Option<Read>,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) detail: Option<Detail>,

@@ -14,6 +14,7 @@ use super::Ordered;
 pub(crate) enum Method {
     Get,
     Post,
+    Delete,
 }
 
 impl Method {
@@ -21,12 +22,13 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Delete => "DELETE",
         }
     }
 }
 
 /// A request that answers with pages of records.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Read {
     pub(crate) get: Option<Template>,
@@ -43,6 +45,9 @@ pub(crate) struct Read {
     pub(crate) idempotent: bool,
     #[serde(default)]
     pub(crate) page: Page,
+    /// What the pages are written in.
+    #[serde(default)]
+    pub(crate) decode: Decode,
     /// Where this read's records are, if not where the stream says.
     pub(crate) records: Option<Path>,
     /// The most records the service gives for one query; a keyset starts a new query with each page.
@@ -69,6 +74,17 @@ impl Read {
     }
 }
 
+/// What a page is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Decode {
+    #[default]
+    Json,
+    /// A first line of names, then a line for each record. A name with dots, like `Owner.Name`, is a path into the
+    /// record, and an empty cell is null.
+    Csv,
+}
+
 /// How the next page is found, and when there is none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
@@ -82,6 +98,12 @@ pub(crate) struct Page {
     pub(crate) more: Option<Path>,
     /// More pages than this are an error, not an end.
     pub(crate) max: u64,
+    /// Where the answer of a counted page says how many records there are altogether.
+    pub(crate) total: Option<Path>,
+    /// What a `header` says when there is no next page.
+    pub(crate) end: Option<String>,
+    /// The header that says how many records the page has: with another number the answer was cut off.
+    pub(crate) rows: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,6 +113,8 @@ pub(crate) enum PageKind {
     None,
     /// A token in the answer, sent with the next request.
     Token(Path),
+    /// A token in this header of the answer, sent with the next request.
+    Header(String),
     /// A link in the answer, absolute or relative, on the same origin.
     Next(Path),
     /// A link in the `Link` header with `rel="next"` (RFC 8288).
@@ -121,6 +145,7 @@ const MOST_PAGES: u64 = 1_000_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenPage {
     token: Option<Path>,
+    header: Option<String>,
     next: Option<Path>,
     link: Option<String>,
     number: Option<u64>,
@@ -131,6 +156,9 @@ pub(super) struct WrittenPage {
     stop: Option<Vec<Stop>>,
     more: Option<Path>,
     max: Option<u64>,
+    total: Option<Path>,
+    end: Option<String>,
+    rows: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Page {
@@ -146,6 +174,7 @@ impl<'de> Deserialize<'de> for Page {
         }
         let mut kinds = [
             written.token.map(PageKind::Token),
+            written.header.map(|name| PageKind::Header(name.to_lowercase())),
             written.next.map(PageKind::Next),
             link,
             written.number.map(PageKind::Number),
@@ -157,15 +186,24 @@ impl<'de> Deserialize<'de> for Page {
         let (kind, more) = (kinds.next(), kinds.next());
         let (Some(kind), None) = (kind, more) else {
             return Err(serde::de::Error::custom(
-                "a `page` has exactly one of `token`, `next`, `link`, `number`, `offset`, `keyset`; leave it out for a single page",
+                "a `page` has exactly one of `token`, `header`, `next`, `link`, `number`, `offset`, `keyset`; leave it out for a single page",
             ));
         };
         let stop = written.stop.unwrap_or_else(|| match kind {
             PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_) => vec![Stop::Empty],
             _ => Vec::new(),
         });
-        let max = written.max.unwrap_or(MOST_PAGES);
-        Ok(Page { kind, first: written.first, size: written.size, stop, more: written.more, max })
+        Ok(Page {
+            kind,
+            first: written.first,
+            size: written.size,
+            stop,
+            more: written.more,
+            max: written.max.unwrap_or(MOST_PAGES),
+            total: written.total,
+            end: written.end,
+            rows: written.rows.map(|name| name.to_lowercase()),
+        })
     }
 }
 
@@ -181,6 +219,10 @@ pub(crate) struct Cursor {
     /// How long before the present a window ends, for indexes that lag.
     #[serde(default = "default_settle")]
     pub(crate) settle: Length,
+    /// The longest window: a longer gap is read as several, each of which counts once it is read.
+    pub(crate) step: Option<Length>,
+    /// How long the service keeps changes and deletes: after a longer gap everything is read once.
+    pub(crate) retention: Option<Length>,
 }
 
 fn default_overlap() -> Length {

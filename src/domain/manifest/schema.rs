@@ -7,14 +7,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::read::WrittenPage;
-use super::{Manifest, Ordered, Page, Rate, Statuses, TokenAt};
+use super::{Manifest, Ordered, Page, Statuses, TokenAt};
 use crate::domain::duration::Length;
+use crate::domain::expression::Condition;
 use crate::domain::names::Name;
 use crate::domain::path::Path;
 use crate::domain::slot::{JsonTemplate, Template};
 
 /// Parts of a stream that `defaults`, mixins and the stream give together, so that none needs all of it.
-const SHARED: [&str; 7] = ["Stream", "Read", "Cursor", "Detail", "Deletes", "Flag", "Each"];
+const SHARED: [&str; 12] =
+    ["Stream", "Read", "Cursor", "Detail", "Deletes", "Flag", "Each", "Job", "When", "Create", "Poll", "Types"];
 
 /// Returns the schema of a manifest as it is written, with `defaults`, mixins and their use.
 pub(crate) fn schema() -> Value {
@@ -53,7 +55,7 @@ scalar_schema! {
     Path: "Path", "A path in the raw record or answer";
     Length: "Length", "A length of time, like `15m`";
     Name: "Name", "Lower-case letters, digits and `_`, starting with a letter";
-    Rate: "Rate", "Requests per time, like `100/10s`";
+    Condition: "Condition", "An expression over `status`, `headers` and `body`";
     TokenAt: "TokenAt", "`text` for the whole body, or a path in a JSON body";
 }
 

@@ -7,6 +7,8 @@ mod network;
 mod records;
 mod traps;
 
+mod reads;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;

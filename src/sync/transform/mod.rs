@@ -209,8 +209,7 @@ impl Transform {
             remarks.undated += u64::from(values[slot].is_none_or(|raw| matches!(raw.get(), "null" | "\"\"")));
         }
         if let Some((slot, is)) = &self.deleted
-            && values[*slot]
-                .is_some_and(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).is_ok_and(|value| value == *is))
+            && values[*slot].is_some_and(|raw| serde_json::from_str(raw.get()).is_ok_and(|value| says(&value, is)))
         {
             return Mapped::Deleted(key.into_owned());
         }
@@ -313,6 +312,11 @@ impl Field {
         }
         Ok(())
     }
+}
+
+/// Returns whether a value is the one that is meant. Where all values are text, as in CSV, `"true"` is `true`.
+fn says(value: &serde_json::Value, meant: &serde_json::Value) -> bool {
+    value == meant || value.as_str().is_some_and(|text| text == meant.to_string())
 }
 
 fn evaluate<'a>(

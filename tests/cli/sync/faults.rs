@@ -155,7 +155,8 @@ fn a_link_to_another_host_is_not_followed() {
     lab.run("override disable acme bud").succeeds();
     let thief = Server::start(|_| (200, Vec::new(), "{}".into()));
     let page = json!({"done": false, "totalSize": 9, "records": [], "nextRecordsUrl": format!("{}/more", thief.url)});
-    let fault = Fault::status(200).body(&page.to_string()).on_path("/services/data/v61.0/query");
+    // A count comes first.
+    let fault = Fault::status(200).body(&page.to_string()).on_path("/services/data/v61.0/query").after(1);
     lab.sandbox.fail("salesforce", fault);
     let report = lab.sync("acme", 9);
     assert_eq!(error(&report)["code"], "foreign_link");

@@ -56,9 +56,10 @@ fn machine() -> World {
         for name in ["aptem", "bud", "hubspot"] {
             let path = format!("{}/presets/providers/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
             let manifest = std::fs::read_to_string(path).unwrap();
-            let unhurried = ["2/1s", "4/1s", "5/1s"]
-                .iter()
-                .fold(manifest.clone(), |text, rate| text.replace(&format!("rate: {rate}"), "rate: 500/1s"));
+            let unhurried =
+                ["2/1s", "5/1s", "\"{settings.searches_per_second}/1s\"", "\"{settings.calls_per_10s}/10s\""]
+                    .iter()
+                    .fold(manifest.clone(), |text, rate| text.replace(&format!("rate: {rate}"), "rate: 500/1s"));
             assert_ne!(manifest, unhurried);
             world.file("provider.yaml", &unhurried);
             world.run("provider add -f provider.yaml --yes").succeeds();

@@ -2,9 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod bulk;
 mod deletes;
 mod faults;
 mod interruptions;
 mod lab;
 mod rules;
 mod scenarios;
+mod search;
