@@ -9,6 +9,7 @@ mod filter;
 mod fleet;
 pub(crate) mod lock;
 mod log;
+mod remarks;
 mod resolve;
 mod run;
 mod sweep;

@@ -44,7 +44,8 @@ fn a_stream_that_may_not_be_read_is_left_out_and_the_rest_goes_on() {
     let report = lab.sync("acme", 3);
     assert_eq!((&report["partial"], &report["total"]["inserted"]), (&json!(1), &json!(20)));
     assert_eq!(error(&report)["code"], "stream_not_readable");
-    assert!(report["runs"][0]["warnings"][0].as_str().unwrap().starts_with("organizations: left out"));
+    let warnings = report["runs"][0]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| warning.as_str().unwrap().starts_with("organizations: left out")));
     assert_eq!((lab.live("acme", "learners"), lab.live("acme", "employers")), (20, 0));
     // The other way round: learners are read first, and employers come all the same.
     lab.organization("ash", "aptem");
