@@ -84,7 +84,8 @@ impl Transform {
         };
         transform.key = transform.slot(&stream.key, stream);
         if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
-            transform.cursor = Some(transform.slot(cursor, stream));
+            let slot = transform.slot(cursor, stream);
+            transform.cursor = stream.changes.is_some().then_some(slot);
         }
         if let Some(flag) = &stream.deletes.flag {
             transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));
