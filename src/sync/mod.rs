@@ -10,6 +10,7 @@ mod fleet;
 mod job;
 pub(crate) mod lock;
 mod log;
+mod remarks;
 mod resolve;
 mod run;
 mod sweep;

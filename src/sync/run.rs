@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::Result;
 
 use super::log::{RunLog, addressed};
+use super::remarks::Remarks;
 use super::resolve::{Plan, StreamPlan};
-use super::transform::Remarks;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, job, sweep};
 use crate::connector::{Connector, Failure, Page};
@@ -299,19 +299,22 @@ impl Run<'_> {
             job::clear(self.connector, stream, &begun);
         }
         let read = self.tally.read - before.read;
-        let most = read > 0 && remarks.undated * 2 > read && open.mode == Mode::Changes;
-        if at.failed || most {
-            let spent = OpenRead { each: 0, position: None, failed: true, ..open };
-            state.open_read = Some(spent);
-            self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
+        let cursor = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
+        let field = cursor.map(ToString::to_string).unwrap_or_default();
+        self.tell(stream, remarks.lines(&field, read));
+        let failure = failure.or_else(|| match open.mode {
+            Mode::Changes => remarks.undated_changes(&field, read).map(Failure::Stream),
+            Mode::Full => None,
+        });
+        if failure.is_some() || at.failed {
+            state.open_read = Some(OpenRead { each: 0, position: None, failed: true, ..open });
+            self.change(|tx| state::put(tx, pair, &stream.name, state))?;
+            // A value of the loop that failed in a run before this one is read again at once.
+            let error =
+                || UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before");
+            return Err(failure.unwrap_or_else(|| Failure::Restart(error())));
         }
-        self.remark(stream, &remarks, read);
-        match failure {
-            Some(failure) => return Err(failure),
-            None if at.failed => return Err(Failure::Restart(half_failed())),
-            None if most => return Err(Failure::Stream(cursor_missing(stream, &remarks, read))),
-            None => self.finish_read(stream, state, &at, &writer.owner)?,
-        }
+        self.finish_read(stream, state, &at, &writer.owner)?;
         if read > 0 {
             let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
             if !sources.is_empty() {
@@ -319,29 +322,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Warns of what was odd about records.
-    fn remark(&mut self, stream: &StreamPlan, remarks: &Remarks, read: u64) {
-        let Remarks { bad_values, twice, undated, keyless, repeated } = *remarks;
-        let field = cursor_field(stream);
-        let said = [
-            (bad_values, format!("{bad_values} bad values were left empty")),
-            (twice, format!("values that stand twice in their record, of which the last was taken: {twice}")),
-            (undated, format!("records without `{field}`, which changes may never find: {undated} of {read}")),
-            (
-                keyless,
-                format!("records without a key that can be read, so that nothing is taken for deleted: {keyless}"),
-            ),
-            (
-                repeated,
-                format!(
-                    "records that came twice, as pages shifted while they were counted: {repeated}; nothing is taken for \
-                     deleted, and the next sync reads everything again"
-                ),
-            ),
-        ];
-        self.tell(stream, said.into_iter().filter(|(count, _)| *count > 0).map(|(_, said)| said));
     }
 
     /// Writes one page: its rows, the progress and the counters in one transaction.
@@ -449,24 +429,4 @@ impl Run<'_> {
         self.tally.waited_ms = usage.waited_ms.load(Ordering::Relaxed);
         self.tally.bytes = usage.bytes.load(Ordering::Relaxed);
     }
-}
-
-/// Returns where a record of the stream says when it changed.
-fn cursor_field(stream: &StreamPlan) -> String {
-    let field = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
-    field.map(ToString::to_string).unwrap_or_default()
-}
-
-fn cursor_missing(stream: &StreamPlan, remarks: &Remarks, read: u64) -> UserError {
-    let message = format!(
-        "{} of {read} changed records have no `{}`, by which they are found",
-        remarks.undated,
-        cursor_field(stream)
-    );
-    UserError::new(Exit::Unavailable, "cursor_missing", message)
-        .hint("the records are kept; correct `cursor.field` in the manifest, or ask the provider")
-}
-
-fn half_failed() -> UserError {
-    UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before")
 }

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::remarks::Remarks;
 use super::resolve::StreamPlan;
-use super::transform::{Mapped, Remarks};
+use super::transform::Mapped;
 use crate::connector::Page;
 use crate::domain::entity::Entity;
 use crate::store::records::{self, Former, Owner};

@@ -193,6 +193,11 @@ impl<'de> Deserialize<'de> for Page {
             PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_) => vec![Stop::Empty],
             _ => Vec::new(),
         });
+        if written.more.is_some() && !matches!(kind, PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_)) {
+            return Err(serde::de::Error::custom(
+                "`more` goes with `number`, `offset` or `keyset`: a token or a link is what promises more itself",
+            ));
+        }
         Ok(Page {
             kind,
             first: written.first,
@@ -307,6 +312,22 @@ impl Sweep {
             Sweep::Daily => Some(Length(86_400)),
             Sweep::Weekly => Some(Length(7 * 86_400)),
             Sweep::Never => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_promises_more_stands_where_only_records_lead_on() {
+        let read =
+            |page: serde_json::Value| Page::deserialize(page).map(|page| page.more).map_err(|error| error.to_string());
+        assert!(read(serde_json::json!({"keyset": "id", "more": "paging.next"})).unwrap().is_some());
+        for page in [serde_json::json!({"token": "a", "more": "b"}), serde_json::json!({"link": "header", "more": "b"})]
+        {
+            assert!(read(page).unwrap_err().contains("`more` goes with"));
         }
     }
 }

@@ -204,3 +204,15 @@ fn a_type_that_changes_quarantines_its_records_and_keeps_their_rows() {
     assert_eq!(world.column("SELECT format('%g', progress) FROM learners ORDER BY id"), ["50", "61"]);
     assert!(reasons(&world).contains("learner.progress"));
 }
+
+#[test]
+fn a_thin_row_that_cannot_be_read_whole_is_completed_all_the_same() {
+    let world = World::new(&format!("{ONE_PAGE}    detail: {{get: '/one/{{record.id}}'}}\n"), NAMES);
+    world.server.play(|asked| match asked {
+        "GET /all" => json(r#"[{"id":1,"v":1e400},{"id":2,"v":"\ud800"},{"id":3,"v":NaN}]"#),
+        _ => json(format!(r#"{{"id":{},"name":"full"}}"#, asked.rsplit('/').next().unwrap())),
+    });
+    let ended = world.run();
+    assert_eq!((ended.outcome, ended.tally.quarantined), (Outcome::Partial, 1));
+    assert_eq!(world.column("SELECT external_key || last_name FROM learners ORDER BY 1"), ["1full", "2full"]);
+}

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use value::{TOO_DEEP, Value, cell, json, stepped, text_of, too_deep, typed, value};
 
+use super::remarks::Remarks;
 use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
 use crate::domain::manifest::Stream;
@@ -63,31 +64,6 @@ pub(super) enum Mapped<'a> {
     Bad { key: String, reasons: Vec<String> },
 }
 
-/// What is worth telling of records, whether they are stored or not.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Remarks {
-    /// Values that were dropped because they were bad, where the mapping asks to be told.
-    pub(super) bad_values: u64,
-    /// Values that stood twice in their record.
-    pub(super) twice: u64,
-    /// Records that do not say when they changed, though they should.
-    pub(super) undated: u64,
-    /// Records that say of no row that it is still there.
-    pub(super) keyless: u64,
-    /// Records that this read had brought before.
-    pub(super) repeated: u64,
-}
-
-impl std::ops::AddAssign for Remarks {
-    fn add_assign(&mut self, other: Remarks) {
-        self.bad_values += other.bad_values;
-        self.twice += other.twice;
-        self.undated += other.undated;
-        self.keyless += other.keyless;
-        self.repeated += other.repeated;
-    }
-}
-
 impl Transform {
     /// Compiles mappings. The error says which one cannot be.
     pub(super) fn new(
@@ -108,7 +84,8 @@ impl Transform {
         };
         transform.key = transform.slot(&stream.key, stream);
         if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
-            transform.cursor = Some(transform.slot(cursor, stream));
+            let slot = transform.slot(cursor, stream);
+            transform.cursor = stream.changes.is_some().then_some(slot);
         }
         if let Some(flag) = &stream.deletes.flag {
             transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));

@@ -10,3 +10,4 @@ mod lab;
 mod rules;
 mod scenarios;
 mod search;
+mod traps;
