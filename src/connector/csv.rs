@@ -6,7 +6,7 @@ use crate::domain::path::Path;
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 
-/// The columns as they nest: `Owner.Name` and `Owner.Email` stand in one `Owner`.
+/// The columns as they nest: `Owner.Name` and `Owner.Email` stand in one `Owner`. Names are JSON texts.
 enum Column {
     Cell(usize, Kind),
     Nested(Vec<(String, Column)>),
@@ -39,26 +39,23 @@ pub(super) fn json(response: Response, kinds: &Kinds, key: &Path, what: &str) ->
     }
     let mut columns = Vec::new();
     for (position, name) in names.iter().enumerate() {
-        let parts: Vec<&str> = name.split('.').collect();
+        let parts: Vec<String> = name.split('.').map(quoted).collect();
         nest(&mut columns, &parts, Column::Cell(position, kinds.of(name)));
     }
     let mut text = String::with_capacity(body.len() * 2);
-    text.push('[');
     let mut record = ::csv::StringRecord::new();
     while lines.read_record(&mut record).map_err(|error| garbled(reason(&error)))? {
-        if text.len() > 1 {
-            text.push(',');
-        }
+        text.push(if text.is_empty() { '[' } else { ',' });
         write(&mut text, &columns, &record);
     }
-    text.push(']');
+    text.push_str(if text.is_empty() { "[]" } else { "]" });
     Ok(text)
 }
 
-fn nest(columns: &mut Vec<(String, Column)>, name: &[&str], cell: Column) {
+fn nest(columns: &mut Vec<(String, Column)>, name: &[String], cell: Column) {
     let Some((first, rest)) = name.split_first() else { return };
     if rest.is_empty() {
-        columns.push(((*first).to_owned(), cell));
+        columns.push((first.clone(), cell));
         return;
     }
     let known = columns.iter_mut().find_map(|(known, column)| match column {
@@ -70,7 +67,7 @@ fn nest(columns: &mut Vec<(String, Column)>, name: &[&str], cell: Column) {
         None => {
             let mut inner = Vec::new();
             nest(&mut inner, rest, cell);
-            columns.push(((*first).to_owned(), Column::Nested(inner)));
+            columns.push((first.clone(), Column::Nested(inner)));
         }
     }
 }
@@ -82,14 +79,14 @@ fn write(text: &mut String, columns: &[(String, Column)], record: &::csv::String
         if position > 0 {
             text.push(',');
         }
-        quoted(text, name);
+        text.push_str(name);
         text.push(':');
         match column {
             Column::Cell(at, kind) => match (record.get(*at).unwrap_or_default(), kind) {
                 ("", _) => text.push_str("null"),
                 (cell @ ("true" | "false"), Kind::Boolean) => text.push_str(cell),
                 (cell, Kind::Number) if serde_json::from_str::<serde_json::Number>(cell).is_ok() => text.push_str(cell),
-                (cell, _) => quoted(text, cell),
+                (cell, _) => text.push_str(&quoted(cell)),
             },
             Column::Nested(inner) if is_empty(inner, record) => text.push_str("null"),
             Column::Nested(inner) => write(text, inner, record),
@@ -105,9 +102,9 @@ fn is_empty(columns: &[(String, Column)], record: &::csv::StringRecord) -> bool 
     })
 }
 
-/// Writes a JSON text.
-fn quoted(text: &mut String, value: &str) {
-    text.push_str(&serde_json::Value::from(value).to_string());
+/// Returns a text as JSON has it.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 fn reason(error: &::csv::Error) -> String {

@@ -113,6 +113,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_may_be_a_setting() {
+        let text = "provider: x\nrevision: 1\nkind: crm\ntitle: X\nsettings: {calls: {type: int, default: 3, min: 1}}\n\
+                    http: {base: 'https://x.example', limits: {all: {rate: '{settings.calls}/10s'}}}\n\
+                    streams: {a: {key: id, records: '[]', full: {get: /a}}}\n";
+        let manifest = crate::domain::manifest::load("x.yaml", text).unwrap();
+        let settings = BTreeMap::from([("calls".to_owned(), Value::from(190))]);
+        let budgets = budgets(&manifest, &settings, std::iter::empty());
+        assert_eq!(budgets[0].rate, Rate { requests: 190, per: Length(10) });
+    }
+
+    #[test]
     fn a_held_budget_waits_as_told() {
         let limits = Limits::default();
         let rate = Rate { requests: 3, per: Length(10) };

@@ -12,7 +12,7 @@ use super::job::Kinds;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
 use super::{Connector, Failure};
-use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
+use crate::domain::manifest::{Action, Decode, Detail, ErrorRule, PageKind, Read, Stream};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::mutants;
@@ -260,6 +260,7 @@ impl PageRead<'_> {
     /// Returns the page with each thin record replaced by the answer of its detail call.
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
         let thin: Vec<&str> = page.records().collect();
+        let rules = gone_or(detail, &self.stream.errors);
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
         std::thread::scope(|scope| {
@@ -268,7 +269,7 @@ impl PageRead<'_> {
                     loop {
                         let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         let Some(record) = thin.get(index) else { return };
-                        let answer = self.detail(detail, record, values);
+                        let answer = self.detail(detail, &rules, record, values);
                         let failed = answer.is_err();
                         *answers[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
                         if failed {
@@ -318,17 +319,30 @@ impl PageRead<'_> {
     }
 
     /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
-    fn detail(&self, detail: &Detail, record: &str, values: &Values<'_>) -> Result<Option<String>, Failure> {
+    fn detail(
+        &self,
+        detail: &Detail,
+        rules: &[ErrorRule],
+        record: &str,
+        values: &Values<'_>,
+    ) -> Result<Option<String>, Failure> {
         // What is no JSON has no details to be asked for; it is told apart further on.
         let Some(parsed) = decode::lenient(record) else { return Ok(Some(record.to_owned())) };
         let values = Values { record: Some(&parsed), ..values.clone() };
         let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
         let what = request.shown();
-        match self.connector.call(&self.stream.errors, &values, request, true) {
+        match self.connector.call(rules, &values, request, true) {
             Ok(response) if response.status == 204 => Ok(None),
             Ok(response) => self.connector.text(response, &what).map(Some),
-            Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// Returns the rules for the answers of detail calls: what says that a record has gone comes first.
+fn gone_or(detail: &Detail, rules: &[ErrorRule]) -> Vec<ErrorRule> {
+    let status = detail.missing_ok.0.clone();
+    let gone = ErrorRule { status, when: None, action: Action::EmptyPage, wait: None, hint: None };
+    let gone = Some(gone).filter(|gone| !gone.status.0.is_empty());
+    gone.into_iter().chain(rules.iter().cloned()).collect()
 }

@@ -82,6 +82,8 @@ struct Stream {
     /// Whether changes can be read alone.
     incremental: bool,
     full_read_every_s: Option<u32>,
+    /// Whether a large full read is made by a job at the provider.
+    job: bool,
     /// How deleted records are noticed: `flag`, `feed`, `sweep`.
     deletes: Vec<&'static str>,
     unverified: Option<String>,
@@ -134,6 +136,7 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         fields: stream.fields.iter().map(|(name, path)| (name.clone(), path.to_string())).collect(),
         incremental: stream.changes.is_some(),
         full_read_every_s: stream.deletes.sweep.every().map(|length| length.0).filter(|_| stream.changes.is_some()),
+        job: stream.job.is_some(),
         deletes: noticed(&stream.deletes),
         unverified: stream.unverified.clone(),
         sweep: stream.deletes.sweep,
@@ -240,6 +243,7 @@ fn stream_text(stream: &Stream, look: &Look) -> String {
         (true, Sweep::Daily) => "read by changes, in full daily".to_owned(),
         (true, Sweep::Weekly) => "read by changes, in full weekly".to_owned(),
     };
+    let reads = if stream.job { reads + ", by a job where that is much" } else { reads };
     let deletes = match stream.deletes.as_slice() {
         [] => "deletes are not noticed".to_owned(),
         ways => format!("deletes by {}", ways.join(", ")),

@@ -122,7 +122,7 @@ impl Lint<'_> {
         for (position, rule) in rules.iter().enumerate() {
             let position = position.to_string();
             let at = |part| [path, &["errors", position.as_str(), part]].concat();
-            if rule.action == Action::SkipJob && !path.ends_with(&["create"]) {
+            if rule.action == Action::SkipJob && !path.ends_with(&["job", "create"]) {
                 self.find(&at("do"), "`skip_job` says that no job is made: it stands in `job.create`");
             }
             let slots: Vec<&Slot> = rule.hint.iter().flat_map(Template::slots).collect();
@@ -401,5 +401,80 @@ mod tests {
         assert!(error("", "{when: 'status ==', do: retry}").unwrap().contains("not an expression"));
         assert!(error("", "{status: 400, do: retry, hint: '{vars.other}'}").unwrap().contains("no source"));
         assert!(error("{status: 400, do: retry, hint: '{secret.key}'}", "").unwrap().contains("no source"));
+    }
+
+    const JOB: &str = "
+      when: {get: /count, count: total, from: '{settings.many}'}
+      create: {post: /jobs, json: {query: '{fields|csv}'}, id: id, errors: [{status: 400, do: skip_job}]}
+      poll: {get: '/jobs/{job}', until: body.done, fail_when: body.failed}
+      download: {get: '/jobs/{job}/rows', query: {at: '{page?}'}, decode: csv, page: {header: X-Next, end: none}}
+      delete: '/jobs/{job}'
+      errors: [{status: 404, do: restart_window}]
+";
+
+    /// Returns what is wrong with a manifest of one stream, under a limit of this rate.
+    fn wrong(rate: &str, stream: &str, job: &str) -> Option<String> {
+        let text = format!(
+            "provider: x\nrevision: 1\nkind: lms\ntitle: X\nsettings:\n  many: {{type: int, default: 9, min: 1}}\n  \
+             few: {{type: int, default: 0, min: 0}}\n  open: {{type: int, min: 1}}\nhttp:\n  base: https://x.example\n  \
+             limits: {{all: {{rate: '{rate}'}}}}\nstreams:\n  a:\n    key: id\n    records: '[]'\n    \
+             {stream}\n    job: {job}"
+        );
+        load("x.yaml", &text).err().map(|error| error.message)
+    }
+
+    #[test]
+    fn a_job_says_where_each_slot_comes_from_and_which_job_it_is_about() {
+        let full = "full: {get: /a}";
+        assert_eq!(wrong("1/1s", full, JOB), None);
+        for (part, by, what) in [
+            ("/jobs/{job}/rows", "/rows", "it never says which job"),
+            ("get: '/jobs/{job}', until", "get: /state, until", "it never says which job"),
+            ("delete: '/jobs/{job}'", "delete: /jobs", "it never says which job"),
+            ("post: /jobs", "post: '/jobs/{job}'", "`{job}` has no source"),
+            ("get: /count", "get: '/count/{page}'", "`{page}` has no source"),
+            ("'{settings.many}'", "lots", "the number of records"),
+            ("until: body.done", "until: 'body.done =='", "not an expression"),
+            ("status: 404, do: restart_window", "status: 404, do: skip_job", "it stands in `job.create`"),
+            (", page: {header: X-Next, end: none}", ", page: {token: next}", "in a header"),
+            (
+                "query: {at: '{page?}'}, decode: csv, page: {header: X-Next, end: none}",
+                "decode: csv, page: {link: header, end: none}",
+                "belong to pages by `header`",
+            ),
+            ("decode: csv", "decode: csv, records: rows", "each line of a CSV is a record"),
+            ("at: '{page?}'", "at: '1'", "the position of the page is never sent"),
+        ] {
+            assert!(JOB.contains(part), "{part}");
+            let message = wrong("1/1s", full, &JOB.replace(part, by));
+            assert!(message.as_ref().is_some_and(|message| message.contains(what)), "{by}: {message:?}");
+        }
+        assert!(wrong("1/1s", "full: {get: '/a/{job}'}", JOB).unwrap().contains("`{job}` has no source"));
+        let told = "full: {get: /a, query: {at: '{page}'}, page: {token: next, total: total}}";
+        assert!(wrong("1/1s", told, JOB).unwrap().contains("a `total` tells the end of pages by"));
+    }
+
+    #[test]
+    fn a_rate_is_one_under_all_settings_that_are_allowed() {
+        let rate = |rate: &str| wrong(rate, "full: {get: /a}", JOB);
+        assert_eq!(rate("{settings.many}/10s"), None);
+        for bad in
+            ["{settings.few}/10s", "{settings.open}/10s", "{settings.none}/10s", "{now}/10s", "{settings.many?}/10s"]
+        {
+            assert!(rate(bad).unwrap().contains("a slot in a rate"), "{bad}");
+        }
+        for bad in ["fast", "{settings.many}", "0/1s", "{settings.many}/10"] {
+            assert!(rate(bad).unwrap().contains("is not a"), "{bad}: {:?}", rate(bad));
+        }
+    }
+
+    #[test]
+    fn a_window_is_no_shorter_than_a_minute() {
+        let stream = |step: &str| {
+            let changes = "changes: {get: '/b/{window.from}'}";
+            wrong("1/1s", &format!("full: {{get: /a}}\n    {changes}\n    cursor: {{step: {step}}}"), JOB)
+        };
+        assert_eq!(stream("1m"), None);
+        assert!(stream("59s").unwrap().contains("a minute is the least"));
     }
 }

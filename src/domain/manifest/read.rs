@@ -1,6 +1,8 @@
 //! How a stream is read: requests, pages, the incremental cursor, detail calls, loops, and deletes.
 
 use schemars::JsonSchema;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, IntoDeserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use super::super::duration::Length;
 use super::super::names::Name;
 use super::super::path::Path;
 use super::super::slot::{JsonTemplate, Slot, Template};
-use super::Ordered;
+use super::{Ordered, Statuses};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -248,9 +250,43 @@ pub(crate) struct Detail {
     /// How many calls may be in the air at once.
     #[serde(default = "one")]
     pub(crate) concurrent: usize,
-    /// Whether a 404 means that the record has gone since the page was read.
+    /// The statuses that say that the record has gone since the page was read: one, a list, or `true` for 404.
     #[serde(default)]
-    pub(crate) missing_ok: bool,
+    pub(crate) missing_ok: Missing,
+}
+
+/// Statuses of what is no longer there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Missing(pub(crate) Statuses);
+
+impl<'de> Deserialize<'de> for Missing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WhetherOrWhich;
+        impl<'de> Visitor<'de> for WhetherOrWhich {
+            type Value = Missing;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`true`, a status code or a list of them")
+            }
+
+            fn visit_bool<E: Error>(self, is_404: bool) -> Result<Missing, E> {
+                Ok(Missing(Statuses(if is_404 { vec![404] } else { Vec::new() })))
+            }
+
+            fn visit_u64<E: Error>(self, status: u64) -> Result<Missing, E> {
+                Statuses::deserialize(status.into_deserializer()).map(Missing)
+            }
+
+            fn visit_i64<E: Error>(self, status: i64) -> Result<Missing, E> {
+                Statuses::deserialize(status.into_deserializer()).map(Missing)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Missing, A::Error> {
+                Statuses::deserialize(SeqAccessDeserializer::new(seq)).map(Missing)
+            }
+        }
+        deserializer.deserialize_any(WhetherOrWhich)
+    }
 }
 
 fn one() -> usize {

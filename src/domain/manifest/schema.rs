@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::read::WrittenPage;
-use super::{Manifest, Ordered, Page, Statuses, TokenAt};
+use super::{Manifest, Missing, Ordered, Page, Statuses, TokenAt};
 use crate::domain::duration::Length;
 use crate::domain::expression::Condition;
 use crate::domain::names::Name;
@@ -77,6 +77,17 @@ impl JsonSchema for Statuses {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let status = json!({"type": "integer", "minimum": 100, "maximum": 599});
         json_schema!({"anyOf": [status, {"type": "array", "items": status}]})
+    }
+}
+
+impl JsonSchema for Missing {
+    fn schema_name() -> Cow<'static, str> {
+        "Missing".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let statuses = generator.subschema_for::<Statuses>();
+        json_schema!({"anyOf": [{"type": "boolean"}, statuses]})
     }
 }
 

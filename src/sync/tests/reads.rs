@@ -270,3 +270,39 @@ fn records_that_are_told_and_never_come_are_said_and_nothing_is_taken_for_delete
     world.run_well();
     assert_eq!(world.live(), ["1", "2"]);
 }
+
+#[test]
+fn a_flag_of_a_deleted_record_may_be_a_text() {
+    let flagged = LEARNERS.replace("sweep: weekly", "flag: {field: gone, is: true}");
+    let world = World::new(&flagged, NAMES);
+    world.server.play(|asked| match asked {
+        "GET /all?after=0" => json(r#"[{"id":1,"gone":"false"},{"id":2,"gone":false},{"id":3,"gone":"x"}]"#),
+        _ => json("[]"),
+    });
+    world.run_well();
+    world.server.play(|asked| match asked.rsplit('=').next() {
+        Some("0") => json(r#"[{"id":1,"gone":"true"},{"id":2,"gone":true},{"id":3,"gone":"True"}]"#),
+        _ => json("[]"),
+    });
+    assert_eq!(world.run_well().deleted, 2);
+    assert_eq!(world.live(), ["3"]);
+}
+
+#[test]
+fn a_detail_may_be_missing_with_other_statuses_than_404() {
+    let detail = "    detail: {get: '/one/{record.id}', missing_ok: [404, 410]}\n";
+    let world = World::new(&format!("{LEARNERS}{detail}"), NAMES);
+    let play = |status: u16| {
+        let mut all = learners(&[1, 2, 3]);
+        world.server.play(move |asked| match asked {
+            "GET /one/2" => refused(status),
+            one if one.starts_with("GET /one/") => json(format!(r#"{{"id":{}}}"#, &one[9..])),
+            _ => all(asked),
+        });
+    };
+    play(403);
+    assert_eq!(world.run().outcome, Outcome::Failed);
+    play(410);
+    world.run_well();
+    assert_eq!(world.live(), ["1", "3"]);
+}

@@ -293,7 +293,8 @@ impl Field {
 
 /// Returns whether a value is the one that is meant. Where all values are text, as in CSV, `"true"` is `true`.
 fn says(value: &serde_json::Value, meant: &serde_json::Value) -> bool {
-    value == meant || value.as_str().is_some_and(|text| text == meant.to_string())
+    let reads = |text| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|read| read == *meant);
+    value == meant || value.as_str().is_some_and(reads)
 }
 
 fn evaluate<'a>(

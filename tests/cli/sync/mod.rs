@@ -7,6 +7,7 @@ mod deletes;
 mod faults;
 mod interruptions;
 mod lab;
+mod manifests;
 mod rules;
 mod scenarios;
 mod search;
