@@ -5,8 +5,10 @@ use std::sync::mpsc::sync_channel;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
+use super::turn::Turn;
 use crate::connector::{Connector, Failure, Page, Start, Window};
 use crate::domain::manifest::{PageKind, Read};
+use crate::domain::moment::Range;
 use crate::store::state::{Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
@@ -84,6 +86,12 @@ pub(super) fn next_read(
     (changes, None)
 }
 
+/// Returns the read of what changed in a range of time. It moves nothing that other reads go on from.
+pub(super) fn backfill(plan: &StreamPlan, range: Range) -> OpenRead {
+    let Range { from, to } = range;
+    OpenRead { mode: Mode::Changes, from: Some(from), to, each: 0, position: None, shape: plan.shape.clone() }
+}
+
 /// Returns the manifest's read for what was decided.
 pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     match (open.mode, &plan.stream.changes) {
@@ -92,9 +100,11 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     }
 }
 
-/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough.
+/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough. Between pages the
+/// turn is shared with other runs; it is not held while the provider lets wait.
 pub(super) fn pages(
     connector: &Connector<'_>,
+    turn: &Turn<'_>,
     plan: &StreamPlan,
     read: &Read,
     start: Start<'_>,
@@ -102,14 +112,24 @@ pub(super) fn pages(
 ) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        let fetching = scope.spawn(move || {
             for page in connector.pages(&plan.stream, read, &plan.transform.wanted, start) {
                 if sender.send(page).is_err() {
                     return;
                 }
             }
         });
-        receiver.into_iter().try_for_each(|page| take(page?))
+        let read = std::iter::from_fn(|| turn.receive(&receiver)).try_for_each(|page| {
+            take(page?)?;
+            turn.share();
+            Ok(())
+        });
+        drop(receiver);
+        if read.is_err() {
+            // A request that is still under way may take long.
+            turn.aside(|| fetching.join().ok());
+        }
+        read
     })
 }
 

@@ -21,7 +21,7 @@ impl RunLog {
             return Ok(RunLog { id: None });
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
-        let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
+        let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
         Ok(RunLog { id: Some(id) })
     }
 
@@ -41,7 +41,7 @@ impl RunLog {
     ) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        engine.store().change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))
+        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))
     }
 }
 

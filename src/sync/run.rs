@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
+use super::turn::Turn;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, sweep};
 use crate::connector::{Connector, Failure, Page};
@@ -34,6 +35,7 @@ struct Run<'r> {
     engine: &'r Engine<'r>,
     plan: &'r Plan,
     connector: &'r Connector<'r>,
+    turn: &'r Turn<'r>,
     log: RunLog,
     tally: Tally,
     warnings: Vec<String>,
@@ -44,7 +46,7 @@ struct Run<'r> {
 }
 
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
-pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secret>) -> Result<Ended> {
+pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, secrets: BTreeMap<Name, Secret>) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair)?;
     let rotate = |field: &Name, value: &Secret| {
@@ -72,8 +74,8 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
         Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
         None => None,
     };
-    let (tally, warnings, found) = (Tally::default(), Vec::new(), HashSet::new());
-    let mut run = Run { engine, plan, connector: &connector, log, tally, warnings, room, found };
+    let (tally, warnings, found) = (Tally::default(), plan.warnings.clone(), HashSet::new());
+    let mut run = Run { engine, plan, connector: &connector, turn, log, tally, warnings, room, found };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, .. } = run;
@@ -86,10 +88,18 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
             (Outcome::Failed, Some(error))
         }
         Some(Failure::Stopped) => {
-            let error =
-                UserError::new(Exit::Interrupted, "interrupted", "the run was interrupted; what it had read is kept")
-                    .hint("the next sync goes on where it stood");
-            (Outcome::Interrupted, Some(error))
+            let (outcome, error) = if engine.stopped() {
+                let message = "the run was interrupted; what it had read is kept";
+                (Outcome::Interrupted, UserError::new(Exit::Interrupted, "interrupted", message))
+            } else {
+                let message = "the time given by --max-runtime was over; what it had read is kept";
+                (Outcome::Deferred, UserError::new(Exit::Partial, "out_of_time", message))
+            };
+            let hint = match engine.options.backfill {
+                Some(_) => "a backfill begins anew: give the same command again, or a shorter time",
+                None => "the next sync goes on where it stood",
+            };
+            (outcome, Some(error.hint(hint)))
         }
         Some(Failure::Internal(fault)) => {
             // The log may be impossible to write too; the fault itself is what must be told.
@@ -107,8 +117,10 @@ impl Run<'_> {
     /// Reads all streams. One that fails does not stop the others, unless it is the credential; the gravest failure is
     /// returned.
     fn streams(&mut self) -> Option<Failure> {
-        if let Err(failure) = self.connector.verify_account() {
-            return Some(failure);
+        match self.turn.call(|| self.connector.verify_account()) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => return Some(failure),
+            None => return Some(Failure::Stopped),
         }
         let plan = self.plan;
         let pair = self.pair();
@@ -145,6 +157,9 @@ impl Run<'_> {
         match self.read(stream) {
             Err(Failure::Restart(error)) => {
                 self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
+                if self.engine.options.backfill.is_some() {
+                    return self.read(stream);
+                }
                 let pair = self.pair();
                 let mut state =
                     state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
@@ -163,7 +178,7 @@ impl Run<'_> {
     }
 
     fn change<T>(&self, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T, Failure> {
-        self.engine.store().change(self.engine.options.keep, change).map_err(Failure::Internal)
+        self.engine.change(self.engine.options.keep, change).map_err(Failure::Internal)
     }
 
     fn read(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
@@ -176,8 +191,11 @@ impl Run<'_> {
             (state, adopt, quarantined)
         };
         let now = self.engine.now();
-        let (open, reason) =
-            fetch::next_read(stream, &state, self.connector.provider_time(now), self.engine.options.full);
+        let options = &self.engine.options;
+        let (open, reason) = match options.backfill {
+            Some(range) => (fetch::backfill(stream, range), None),
+            None => fetch::next_read(stream, &state, self.connector.provider_time(now), options.full),
+        };
         self.warnings.extend(reason);
         let mut owner = Owner {
             organization_id: pair.0,
@@ -219,7 +237,7 @@ impl Run<'_> {
                 at.position = None;
             }
             let read = fetch::read_of(stream, &at);
-            fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
+            fetch::pages(self.connector, self.turn, stream, read, fetch::start(stream, &at), |page| {
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
@@ -254,11 +272,15 @@ impl Run<'_> {
     ) -> Result<u64, Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
+        // A backfill is apart from what the next sync goes on from.
+        let moves = self.engine.options.backfill.is_none();
         let (written, tally) = self.change(|tx| {
             let written = writer.write(tx, stream, page, seen)?;
             let mut tally = before;
             tally += written.tally;
-            state::put(tx, pair, &stream.name, state)?;
+            if moves {
+                state::put(tx, pair, &stream.name, state)?;
+            }
             log.count(tx, &tally)?;
             Ok((written, tally))
         })?;
@@ -289,8 +311,13 @@ impl Run<'_> {
         let engine = self.engine;
         let keep = engine.options.keep;
         let fed =
-            sweep::feed(self.connector, stream, open, owner, |delete| engine.store().change(keep, |tx| delete(tx)))?;
+            sweep::feed(self.connector, self.turn, stream, open, owner, |delete| engine.change(keep, |tx| delete(tx)))?;
         self.tally.deleted += fed;
+        if engine.options.backfill.is_some() {
+            self.count_usage();
+            let (log, tally) = (self.log, self.tally);
+            return self.change(|tx| log.count(tx, &tally));
+        }
         let swept = sweep::sweep(
             &mut engine.store(),
             stream,
