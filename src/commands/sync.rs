@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Result;
 use chrono::SecondsFormat;
 use clap::Args;
 use serde::Serialize;
 
+use crate::domain::duration::Length;
+use crate::domain::moment::{Moment, Range};
 use crate::domain::names::{Name, Slug};
 use crate::error::{Exit, UserError};
 use crate::lookup;
@@ -18,18 +21,24 @@ use crate::store::organizations::{self, Status};
 use crate::store::providers;
 use crate::store::runs::{Tally, Trigger};
 use crate::store::{Keep, Store};
-use crate::sync::due::{self, Due};
+use crate::sync::due::{self, Due, Wanted};
 use crate::sync::{self, Engine, Event, Options, Report, RunReport};
 
 /// Sync organizations: one by name, or with --all everything that is due
 ///
 /// A named organization is synced now, whatever its schedule says. `--all` is the line for cron: it runs what is due of every
-/// active organization, prints one summary line, and lists what failed with the command to look closer.
+/// active organization, what has waited longest first, prints one summary line, and lists what failed with the command to
+/// look closer. A provider that is slow or does not answer keeps nobody else waiting.
+///
+/// With --from, what changed in a range of time is read once more, beside the ordinary syncs: they go on where they are.
+/// Nothing is taken for deleted but what the provider says is. A date is its first moment in UTC.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   skillsctl sync acme
   skillsctl sync acme --provider aptem --full
-  skillsctl sync --all --jobs 8
+  skillsctl sync acme --from 2026-11-01 --to 2026-11-08
+  skillsctl sync acme --stream learners --from 30d
+  skillsctl sync --all --jobs 8 --max-runtime 50m
   skillsctl sync acme --dry-run --json")]
 pub(crate) struct SyncArgs {
     /// Organizations to sync now
@@ -50,6 +59,15 @@ pub(crate) struct SyncArgs {
     /// Read everything again, not only what changed
     #[arg(long)]
     full: bool,
+    /// Read once more what changed since this date, time, or length of time ago
+    #[arg(long, value_name = "T", conflicts_with_all = ["all", "full"])]
+    from: Option<Moment>,
+    /// With --from: up to this date, time, or length of time ago; now if not given
+    #[arg(long, value_name = "T", requires = "from")]
+    to: Option<Moment>,
+    /// Begin nothing after this time, like 50m, and end what is under way at its next page
+    #[arg(long, value_name = "DURATION")]
+    max_runtime: Option<Length>,
     /// Organizations to work on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256), env = "SKILLSCTL_JOBS")]
     jobs: u16,
@@ -72,16 +90,19 @@ struct Summary<'a> {
     deferred: usize,
     interrupted: usize,
     already_running: usize,
+    already_run: usize,
+    not_begun: usize,
     total: Tally,
     runs: &'a [RunReport],
 }
 
 pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
+    let began = Instant::now();
+    let backfill = backfill(args, session)?;
     let store = session.store()?;
     let wanted = wanted(args, session, &store)?;
-    let began = std::time::Instant::now();
     if wanted.is_empty() {
-        return finish(session, &Report { runs: Vec::new() }, began, args.all);
+        return finish(session, &Report { runs: Vec::new(), not_begun: 0 }, began, args.all);
     }
     let vault = session.vault(&store)?;
     let stop = Stop::watch()?;
@@ -91,7 +112,9 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
         stream: args.stream.clone(),
         full: args.full,
         keep: session.keep,
+        backfill,
         jobs: usize::from(args.jobs),
+        until: args.max_runtime.map(|length| began + length.std()),
         allow_mass_delete: args.allow_mass_delete,
         actor: session.actor.clone(),
     };
@@ -100,6 +123,16 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let report = sync::sync(&engine, &wanted)?;
     let exit = finish(session, &report, began, args.all)?;
     Ok(stop.exit().unwrap_or(exit))
+}
+
+/// Returns the range of time to read once more, where one is asked for.
+fn backfill(args: &SyncArgs, session: &Session) -> Result<Option<Range>> {
+    let Some(from) = args.from else { return Ok(None) };
+    let range = Range::new(from, args.to, session.now).map_err(|message| {
+        UserError::new(Exit::Usage, "invalid_range", message)
+            .hint("give a range that is over: `--from 2026-11-01 --to 2026-11-08`, or `--from 30d`")
+    })?;
+    Ok(Some(range))
 }
 
 /// Returns what is to run.
@@ -112,7 +145,7 @@ fn wanted(args: &SyncArgs, session: &Session, store: &Store) -> Result<Vec<Due>>
     };
     if let Some(only) = &args.provider {
         providers::by_slug(store.read(), only.as_str())?;
-        wanted.iter_mut().for_each(|due| due.providers.retain(|provider| provider == only));
+        wanted.iter_mut().for_each(|due| due.providers.retain(|wanted| wanted.provider == *only));
         wanted.retain(|due| !due.providers.is_empty());
     }
     Ok(wanted)
@@ -140,7 +173,8 @@ fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
         }
     }
     let providers = integrations.iter().filter(|integration| integration.settings.enabled());
-    let providers: Vec<Name> = providers.map(|integration| integration.provider.slug.clone()).collect();
+    let anyway = |name: &Name| Wanted { provider: name.clone(), newest_run: None };
+    let providers: Vec<Wanted> = providers.map(|integration| anyway(&integration.provider.slug)).collect();
     if providers.is_empty() {
         return Err(UserError::new(
             Exit::Conflict,
@@ -154,7 +188,7 @@ fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
 }
 
 /// Prints how it went and returns the exit code.
-fn finish(session: &Session, report: &Report, began: std::time::Instant, all: bool) -> Result<Exit> {
+fn finish(session: &Session, report: &Report, began: Instant, all: bool) -> Result<Exit> {
     let count = |outcome: &str| report.runs.iter().filter(|run| run.outcome == outcome).count();
     let summary = Summary {
         kind: "SyncReport",
@@ -168,6 +202,8 @@ fn finish(session: &Session, report: &Report, began: std::time::Instant, all: bo
         deferred: count("deferred"),
         interrupted: count("interrupted"),
         already_running: count("already_running"),
+        already_run: count("already_run"),
+        not_begun: report.not_begun,
         total: report.total(),
         runs: &report.runs,
     };
@@ -199,6 +235,8 @@ fn line(summary: &Summary<'_>, what: &str) -> String {
         (summary.deferred, "deferred"),
         (summary.interrupted, "interrupted"),
         (summary.already_running, "already running"),
+        (summary.already_run, "already run"),
+        (summary.not_begun, "not begun"),
     ] {
         if number > 0 {
             parts.push(format!("{number} {word}"));
@@ -209,7 +247,8 @@ fn line(summary: &Summary<'_>, what: &str) -> String {
         return format!("{at}Z nothing due");
     }
     let seconds = summary.duration_ms / 1000;
-    format!("{at}Z {} {what}: {}; {}; {seconds} s", summary.runs.len(), parts.join(", "), counts(&summary.total))
+    let number = summary.runs.len() + summary.not_begun;
+    format!("{at}Z {number} {what}: {}; {}; {seconds} s", parts.join(", "), counts(&summary.total))
 }
 
 /// Returns the counts that are not zero, in words.
@@ -249,11 +288,11 @@ fn complain(session: &Session, run: &RunReport) {
         let hint = error.hint.as_deref().map_or(String::new(), |hint| format!("; {hint}"));
         // What a provider says of itself may end with a full stop.
         let message = error.message.trim_end_matches('.');
-        session.output.warn(format!("{} {name}: {message}{hint}{closer}", run.outcome));
+        session.output.warn(format!("{} {name}: {message}{hint}{closer}", run.outcome.replace('_', " ")));
     } else if run.outcome == "partial" {
         session.output.warn(format!("partial {name}: {}{closer}", counts(&run.tally)));
     } else if run.outcome == "already_running" {
-        session.output.note(format!("{name} is already running"));
+        session.output.verbose(1, format!("{name} is already running"));
     }
     for warning in run.warnings.iter().filter(|_| run.error.is_none()) {
         session.output.verbose(1, format!("{name}: {warning}"));

@@ -7,6 +7,7 @@ pub(crate) mod expression;
 pub(crate) mod filter;
 pub(crate) mod manifest;
 pub(crate) mod mapping;
+pub(crate) mod moment;
 pub(crate) mod names;
 pub(crate) mod organization;
 pub(crate) mod path;

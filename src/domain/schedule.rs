@@ -122,6 +122,10 @@ pub(crate) struct LastRuns {
     pub(crate) started: Option<DateTime<Utc>>,
     /// How many runs in a row have failed since the last one that did not.
     pub(crate) failures: u32,
+    /// Whether the newest run was cut off because its time was over: it goes on as soon as it can.
+    pub(crate) cut_off: bool,
+    /// The number of the newest run.
+    pub(crate) newest: Option<i64>,
 }
 
 impl Frequency {
@@ -133,6 +137,9 @@ impl Frequency {
             return None;
         }
         let Some(started) = last.started else { return Some(DateTime::UNIX_EPOCH) };
+        if last.cut_off {
+            return Some(started);
+        }
         let scheduled = match self {
             Frequency::Every(length) => next_slot(started, i64::from(length.0), seed),
             Frequency::Hourly => next_slot(started, 3_600, seed),
@@ -187,7 +194,7 @@ mod tests {
     }
 
     fn next(frequency: &str, started: &str, seed: u64) -> DateTime<Utc> {
-        let last = LastRuns { started: Some(at(started)), failures: 0 };
+        let last = LastRuns { started: Some(at(started)), ..LastRuns::default() };
         frequency.parse::<Frequency>().unwrap().next(last, chrono_tz::Europe::London, seed).unwrap()
     }
 
@@ -260,10 +267,22 @@ mod tests {
     fn a_failed_run_is_tried_again_soon_but_never_later_than_planned() {
         let zone = chrono_tz::Europe::London;
         let started = at("2026-11-22T12:00:00Z");
-        let due = |failures| Frequency::Daily.next(LastRuns { started: Some(started), failures }, zone, 0).unwrap();
+        let due = |failures| {
+            Frequency::Daily
+                .next(LastRuns { started: Some(started), failures, ..LastRuns::default() }, zone, 0)
+                .unwrap()
+        };
         assert_eq!(due(1), at("2026-11-22T12:05:00Z"));
         assert_eq!(due(3), at("2026-11-22T12:20:00Z"));
         assert_eq!(due(30), at("2026-11-23T01:00:00Z"));
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_goes_on_at_once() {
+        let started = at("2026-11-22T12:00:00Z");
+        let last = LastRuns { started: Some(started), cut_off: true, ..LastRuns::default() };
+        assert_eq!(Frequency::Weekly.next(last, chrono_tz::Europe::London, 0), Some(started));
+        assert_eq!(Frequency::Manual.next(last, chrono_tz::Europe::London, 0), None);
     }
 
     #[test]

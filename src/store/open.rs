@@ -1,7 +1,8 @@
 //! Opens and creates the database file, and brings its schema up to date.
 
+use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rusqlite::config::DbConfig;
@@ -19,6 +20,21 @@ mod embedded {
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(5);
+/// How often it looks whether the other has ended. SQLite's own waiting looks ten times a second in the end, which misses
+/// for seconds the short pauses that several busy writers leave.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Waits a little for another writer. Returns whether to try again.
+fn wait_for_writer(tries: i32) -> bool {
+    thread_local! {
+        static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    if tries == 0 {
+        SINCE.set(Some(Instant::now()));
+    }
+    std::thread::sleep(LOOK);
+    SINCE.get().is_some_and(|since| since.elapsed() < BUSY)
+}
 
 /// Opens an existing database; a newer one is refused untouched.
 pub(crate) fn open(path: &Path) -> Result<Store> {
@@ -82,7 +98,7 @@ pub(super) fn memory() -> Result<Store> {
 }
 
 fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
-    connection.busy_timeout(BUSY)?;
+    connection.busy_handler(Some(wait_for_writer))?;
     migrate(&mut connection, path)?;
     let settings = [
         // Configuration and credentials must survive a power loss; a sync relaxes this for its pages.

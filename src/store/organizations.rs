@@ -85,10 +85,6 @@ const SELECT: &str = "SELECT o.id, o.slug, o.name, o.preset_id, p.slug AS preset
      JOIN integration_preset_defaults d ON d.preset_id = o.preset_id AND d.revision = o.defaults_revision";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Organization> {
-    let zone = row.get_ref("time_zone")?.as_str()?;
-    let zone = zone.parse().map_err(|error: chrono_tz::ParseError| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.to_string().into())
-    })?;
     Ok(Organization {
         id: row.get("id")?,
         slug: text::parsed(row, "slug")?,
@@ -101,7 +97,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Organization> {
         max_learners: row.get("max_learners")?,
         billing_name: row.get("billing_name")?,
         billing_email: row.get("billing_email")?,
-        time_zone: zone,
+        time_zone: zone(row)?,
         status: text::parsed(row, "status")?,
         revision: row.get("revision")?,
         created_at: text::at(row, "created_at")?,
@@ -110,11 +106,44 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Organization> {
     })
 }
 
+fn zone(row: &Row<'_>) -> rusqlite::Result<chrono_tz::Tz> {
+    row.get_ref("time_zone")?.as_str()?.parse().map_err(|error: chrono_tz::ParseError| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.to_string().into())
+    })
+}
+
 /// Returns all organizations by slug; deleted ones only if asked for.
 pub(crate) fn all(connection: &Connection, with_deleted: bool) -> Result<Vec<Organization>> {
     let mut statement =
         connection.prepare(&format!("{SELECT} WHERE :deleted OR o.status <> 'deleted' ORDER BY o.slug"))?;
     let rows = statement.query_map(named_params! { ":deleted": with_deleted }, from_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What schedules need to know of an organization.
+pub(crate) struct Scheduled {
+    pub(crate) id: i64,
+    pub(crate) slug: String,
+    pub(crate) preset_id: i64,
+    pub(crate) defaults_revision: u32,
+    pub(crate) time_zone: chrono_tz::Tz,
+}
+
+/// Returns all active organizations in the order of their names, no more of each than schedules need: there may be many
+/// thousands, of which hardly one is due.
+pub(crate) fn active(connection: &Connection) -> Result<Vec<Scheduled>> {
+    let mut statement = connection.prepare(
+        "SELECT id, slug, preset_id, defaults_revision, time_zone FROM organizations WHERE status = 'active' ORDER BY slug",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(Scheduled {
+            id: row.get(0)?,
+            slug: row.get(1)?,
+            preset_id: row.get(2)?,
+            defaults_revision: row.get(3)?,
+            time_zone: zone(row)?,
+        })
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text;
 use crate::domain::names::Name;
-use crate::domain::settings::{Overrides, nested_overrides, stored_overrides};
+use crate::domain::settings::{Overrides, SettingKey, nested_overrides, stored_overrides};
 use crate::error::{Exit, UserError};
 
 /// Who changed a setting last, and when.
@@ -55,6 +55,22 @@ pub(crate) fn all(connection: &Connection) -> Result<HashMap<(i64, i64), Overrid
     let rows = statement.query_map([], |row| {
         let document: serde_json::Value = text::json(row, "document")?;
         Ok(((row.get(0)?, row.get(1)?), stored_overrides(&document)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the overrides of all organizations that may say whether and when a provider is synced.
+pub(crate) fn of_schedules(connection: &Connection) -> Result<HashMap<(i64, i64), Overrides>> {
+    // Most overrides are of other things; to read them all would be most of the work.
+    let mut statement = connection.prepare(
+        "SELECT organization_id, provider_id, document FROM organization_integration_overrides
+         WHERE instr(document, '\"enabled\"') OR instr(document, '\"sync_frequency\"')",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let document: serde_json::Value = text::json(row, "document")?;
+        let mut overrides = stored_overrides(&document);
+        overrides.retain(|key, _| matches!(key, SettingKey::Enabled | SettingKey::SyncFrequency));
+        Ok(((row.get(0)?, row.get(1)?), overrides))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

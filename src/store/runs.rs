@@ -208,24 +208,42 @@ pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTim
     Ok(())
 }
 
-/// Returns what schedules need to know of the runs of all pairs that ever ran, by organization and provider.
-pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64), LastRuns>> {
-    let mut statement = connection.prepare(
-        "SELECT r.organization_id, r.provider_id, r.started_at,
+// Failures are counted only where the newest run was one, which is seldom. One that was cut off is none.
+const LAST_RUNS: &str = "SELECT r.organization_id, r.provider_id, r.id, r.started_at,
+            r.outcome = 'deferred' AND r.error_code IS 'out_of_time' AS cut_off,
+            CASE WHEN r.outcome IN ('ok', 'partial') THEN 0 ELSE
                 (SELECT count(*) FROM integration_sync_logs f
                   WHERE f.organization_id = r.organization_id AND f.provider_id = r.provider_id AND f.outcome <> 'running'
+                    AND f.error_code IS NOT 'out_of_time'
                     AND f.id > coalesce((SELECT g.id FROM integration_sync_logs g
                          WHERE g.organization_id = r.organization_id AND g.provider_id = r.provider_id
-                           AND g.outcome IN ('ok', 'partial') ORDER BY g.id DESC LIMIT 1), 0)) AS failures
-         FROM integration_sync_logs r
-         WHERE r.id IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)",
-    )?;
-    let rows = statement.query_map([], |row| {
-        Ok((
-            (row.get(0)?, row.get(1)?),
-            LastRuns { started: Some(text::at(row, "started_at")?), failures: row.get("failures")? },
-        ))
-    })?;
+                           AND g.outcome IN ('ok', 'partial') ORDER BY g.id DESC LIMIT 1), 0))
+            END AS failures
+     FROM integration_sync_logs r";
+
+fn last_runs(row: &Row<'_>) -> rusqlite::Result<LastRuns> {
+    Ok(LastRuns {
+        started: Some(text::at(row, "started_at")?),
+        failures: row.get("failures")?,
+        cut_off: row.get("cut_off")?,
+        newest: row.get("id")?,
+    })
+}
+
+/// Returns what schedules need to know of the runs of a pair. However many there were, it costs two look-ups.
+pub(crate) fn last(connection: &Connection, (organization_id, provider_id): (i64, i64)) -> Result<LastRuns> {
+    let sql = format!("{LAST_RUNS} WHERE r.organization_id = ?1 AND r.provider_id = ?2 ORDER BY r.id DESC LIMIT 1");
+    let found = connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), last_runs).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Returns what schedules need to know of the runs of all pairs that ever ran, by organization and provider.
+pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64), LastRuns>> {
+    let mut statement = connection.prepare(&format!(
+        "{LAST_RUNS} WHERE r.id IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)"
+    ))?;
+    let rows =
+        statement.query_map([], |row| Ok(((row.get("organization_id")?, row.get("provider_id")?), last_runs(row)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -5,9 +5,11 @@ use std::sync::mpsc::sync_channel;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
+use super::turn::Turn;
 use crate::connector::{Connector, Failure, Page, Start, Window};
 use crate::domain::duration::Length;
 use crate::domain::manifest::{PageKind, Read};
+use crate::domain::moment::Range;
 use crate::mutants;
 use crate::store::state::{Counted, Mode, OpenRead, StreamState};
 
@@ -146,6 +148,11 @@ pub(super) fn next_read(
     (window(plan, from, end(plan, now), None), None)
 }
 
+/// Returns the read of what changed in a range of time. It moves nothing that other reads go on from.
+pub(super) fn backfill(plan: &StreamPlan, range: Range) -> OpenRead {
+    window(plan, range.from, range.to, None)
+}
+
 /// Returns the manifest's read for what was decided.
 pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     match (open.mode, &plan.stream.changes, &plan.stream.job) {
@@ -155,9 +162,11 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     }
 }
 
-/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough.
+/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough. Between pages the
+/// turn is shared with other runs; it is not held while the provider lets wait.
 pub(super) fn pages(
     connector: &Connector<'_>,
+    turn: &Turn<'_>,
     plan: &StreamPlan,
     read: &Read,
     start: Start<'_>,
@@ -165,14 +174,24 @@ pub(super) fn pages(
 ) -> Result<(), Failure> {
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        let fetching = scope.spawn(move || {
             for page in connector.pages(&plan.stream, read, &plan.transform.wanted, start) {
                 if sender.send(page).is_err() {
                     return;
                 }
             }
         });
-        receiver.into_iter().try_for_each(|page| take(page?))
+        let read = std::iter::from_fn(|| turn.receive(&receiver)).try_for_each(|page| {
+            take(page?)?;
+            turn.share();
+            Ok(())
+        });
+        drop(receiver);
+        if read.is_err() {
+            // A request that is still under way may take long.
+            turn.aside(|| fetching.join().ok());
+        }
+        read
     })
 }
 

@@ -1,21 +1,30 @@
-//! Many organizations side by side: each one's providers in turn, no failure reaching beyond its pair.
+//! Many organizations side by side: each one's providers one after the other, no failure reaching beyond its pair.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::due::Due;
+use super::due::{Due, Wanted};
+use super::lock::Taken;
 use super::run::{self, Ended};
+use super::turn::{Turn, Turns};
 use super::{Engine, Event, lock, resolve};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::organizations::Organization;
-use crate::store::runs::{Outcome, Tally};
-use crate::store::user_error;
+use crate::store::runs::{self, Outcome, Tally, Trigger};
+
+/// How many runs may have begun for each that works: the others wait for their provider, or for a turn.
+const BEGUN_PER_JOB: usize = 4;
+/// No more runs than this have begun at once, unless more jobs are asked for: each holds a few open files.
+const BEGUN: usize = 128;
+/// How soon runs notice that they are to end.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// How one pair came out.
 #[derive(Debug, Serialize)]
@@ -24,7 +33,8 @@ pub(crate) struct RunReport {
     pub(crate) provider: String,
     /// The row of `integration_sync_logs`; null where nothing was begun.
     pub(crate) run: Option<String>,
-    /// `already_running` where another process was at it, else the outcome of the run.
+    /// `already_running` where another process was at it, `already_run` where one has been since it was found due, else
+    /// the outcome of the run.
     pub(crate) outcome: String,
     #[serde(flatten)]
     pub(crate) tally: Tally,
@@ -46,16 +56,23 @@ pub(crate) struct ReportedError {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) runs: Vec<RunReport>,
+    /// How many that were to run were not begun, as there was no time left.
+    pub(crate) not_begun: usize,
 }
 
 impl Report {
     /// Returns the exit code: 0 if all went well, 3 if something did not, and the cause's own where all failed for it.
     pub(crate) fn exit(&self) -> Exit {
-        let failed = |run: &&RunReport| !matches!(run.outcome.as_str(), "ok" | "already_running");
+        let failed = |run: &&RunReport| run.error.is_some() || !is_well(&run.outcome);
         let bad: Vec<&RunReport> = self.runs.iter().filter(failed).collect();
-        let Some(first) = bad.first() else { return Exit::Done };
+        let Some(first) = bad.first() else {
+            return if self.not_begun > 0 { Exit::Partial } else { Exit::Done };
+        };
         let cause = |run: &RunReport| run.error.as_ref().map_or(Exit::Partial as u8, |error| error.exit);
-        if bad.len() < self.runs.len() || bad.iter().any(|run| run.outcome == "partial" || cause(run) != cause(first)) {
+        if self.not_begun > 0
+            || bad.len() < self.runs.len()
+            || bad.iter().any(|run| run.outcome == "partial" || cause(run) != cause(first))
+        {
             return Exit::Partial;
         }
         let own = [
@@ -65,7 +82,9 @@ impl Report {
             Exit::Invalid,
             Exit::Conflict,
             Exit::NotFound,
+            Exit::Locked,
             Exit::Database,
+            Exit::Fault,
             Exit::Interrupted,
         ];
         own.into_iter().find(|exit| *exit as u8 == cause(first)).unwrap_or(Exit::Partial)
@@ -79,50 +98,83 @@ impl Report {
     }
 }
 
+/// Returns whether an outcome leaves nothing to do.
+fn is_well(outcome: &str) -> bool {
+    matches!(outcome, "ok" | "already_running" | "already_run")
+}
+
 /// Syncs organizations, `jobs` of them at a time. An error of the database itself ends everything.
 pub(crate) fn sync(engine: &Engine<'_>, wanted: &[Due]) -> Result<Report> {
     engine.store().relax_durability()?;
+    let turns = Turns::new(engine.options.jobs);
     let next = AtomicUsize::new(0);
-    let runs = Mutex::new(Vec::new());
-    let fatal = Mutex::new(None);
+    let reports = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..engine.options.jobs.min(wanted.len()) {
-            scope.spawn(|| {
-                while let Some(due) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for provider in &due.providers {
-                        if engine.stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        match pair(engine, &due.organization, provider) {
-                            Ok(report) => runs.lock().unwrap_or_else(PoisonError::into_inner).push(report),
-                            Err(error) => {
-                                fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                                next.store(wanted.len(), Ordering::Relaxed);
-                                return;
-                            }
-                        }
+        let (working, ended) = channel::<()>();
+        for _ in 0..begun_at_most(engine.options.jobs).min(wanted.len()) {
+            let (working, turns, next, reports) = (working.clone(), &turns, &next, &reports);
+            scope.spawn(move || {
+                let _working = working;
+                loop {
+                    let turn = turns.take();
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(due) = wanted.get(place) else { return };
+                    for report in organization(engine, &turn, due) {
+                        reports.lock().unwrap_or_else(PoisonError::into_inner).push((place, report));
                     }
                 }
             });
         }
+        drop(working);
+        // Nothing is ever sent: this lasts until the last one has ended.
+        while ended.recv_timeout(NOTICE) == Err(RecvTimeoutError::Timeout) {
+            engine.halt.store(engine.halted(), Ordering::Relaxed);
+        }
     });
-    if let Some(error) = fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
+    if let Some(error) = engine.broken.get() {
+        return Err(error.clone().into());
     }
-    let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let position = |run: &RunReport| wanted.iter().position(|due| due.organization.slug.as_str() == run.organization);
-    runs.sort_by_key(position);
-    Ok(Report { runs })
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(place, _)| *place);
+    let all: usize = wanted.iter().map(|due| due.providers.len()).sum();
+    Ok(Report { not_begun: all - reports.len(), runs: reports.into_iter().map(|(_, report)| report).collect() })
 }
 
-/// Runs one pair under its lock.
-fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<RunReport> {
+/// Returns how many organizations may have begun at once.
+fn begun_at_most(jobs: usize) -> usize {
+    jobs.max((jobs * BEGUN_PER_JOB).min(BEGUN))
+}
+
+/// Runs the providers of an organization, as many as there is time for.
+fn organization(engine: &Engine<'_>, turn: &Turn<'_>, due: &Due) -> Vec<RunReport> {
+    let mut reports = Vec::new();
+    for wanted in &due.providers {
+        if engine.halted() {
+            break;
+        }
+        reports.extend(pair(engine, turn, &due.organization, wanted));
+        turn.share();
+    }
+    reports
+}
+
+/// Runs one pair under its lock. Returns nothing where the database has failed, which is told once for all.
+fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wanted: &Wanted) -> Option<RunReport> {
+    let provider = &wanted.provider;
     let names = (organization.slug.as_str(), provider.as_str());
     let database = engine.store().path().to_owned();
-    let nothing = |outcome, error| Ok(report(names, outcome, None, Tally::default(), (Vec::new(), error), 0));
-    let _lock = match lock::take(&database, names.0, names.1) {
-        Ok(Some(lock)) => lock,
-        Ok(None) => return nothing("already_running", None),
+    let nothing = |outcome, error| Some(report(names, outcome, None, Tally::default(), (Vec::new(), error), 0));
+    let _lock = match lock::take(&database, names, engine.now()) {
+        Ok(Taken::Free(lock)) => lock,
+        Ok(Taken::Held(holder)) => {
+            // Asked for by name, it was not done; of all that is due, it is being done.
+            let error = || {
+                let message = format!("{holder} is at it");
+                UserError::new(Exit::Locked, "already_running", message)
+                    .hint(format!("wait until it has ended: `skillsctl status {}` shows how far it is", names.0))
+            };
+            return nothing("already_running", (engine.options.trigger == Trigger::Manual).then(error));
+        }
         // A lock file of another user, say: this pair's trouble alone.
         Err(error) => {
             let error = UserError::new(Exit::Locked, "lock_unusable", format!("{error:#}"))
@@ -131,33 +183,61 @@ fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Re
         }
     };
     mutants::point("lock taken");
+    match was_run_since(engine, organization, wanted) {
+        Ok(false) => {}
+        Ok(true) => return nothing("already_run", None),
+        Err(fault) => return failed(engine, names, fault, 0),
+    }
     (engine.watch)(&Event::Started { organization: names.0, provider: names.1 });
     let began = std::time::Instant::now();
-    let ended = one(engine, organization, provider);
+    let ended = one(engine, turn, organization, provider);
     (engine.watch)(&Event::Finished { organization: names.0, provider: names.1 });
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     match ended {
         Ok(Ended { run_id, outcome, tally, warnings, error }) => {
-            Ok(report(names, outcome.as_str(), run_id, tally, (warnings, error), took))
+            Some(report(names, outcome.as_str(), run_id, tally, (warnings, error), took))
         }
-        Err(error) => match error.downcast_ref::<UserError>() {
-            // Wrong settings, a credential that does not open: this pair's trouble alone.
-            Some(own) if user_error(&error).is_none() && own.exit != Exit::Database => {
-                let own = own.clone();
-                Ok(report(names, Outcome::Failed.as_str(), None, Tally::default(), (Vec::new(), Some(own)), took))
-            }
-            _ => Err(error),
-        },
+        Err(fault) => failed(engine, names, fault, took),
     }
 }
 
-fn one(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Ended> {
+/// Returns whether another process has run a pair since it was found due: it has had its turn in this slot.
+fn was_run_since(engine: &Engine<'_>, organization: &Organization, wanted: &Wanted) -> Result<bool> {
+    let stored = engine.library.provider(&wanted.provider);
+    let (Some(newest), Some((provider, _))) = (wanted.newest_run, stored) else { return Ok(false) };
+    let last = runs::last(engine.store().read(), (organization.id, provider.id))?;
+    Ok(last.newest.unwrap_or(0) > newest)
+}
+
+/// Returns the report of a run that ended in a fault: this pair's trouble alone, unless it is the database's.
+fn failed(engine: &Engine<'_>, names: (&str, &str), fault: anyhow::Error, took: u64) -> Option<RunReport> {
+    let error = match fault.downcast_ref::<UserError>() {
+        Some(own) => {
+            if own.exit == Exit::Database {
+                engine.broken.get_or_init(|| own.clone());
+            }
+            own.clone()
+        }
+        None => {
+            if let Some(error) = crate::store::user_error(&fault) {
+                engine.broken.get_or_init(|| error);
+            }
+            UserError::new(Exit::Fault, "internal", format!("{fault:#}"))
+        }
+    };
+    if engine.broken.get().is_some() {
+        return None;
+    }
+    Some(report(names, Outcome::Failed.as_str(), None, Tally::default(), (Vec::new(), Some(error)), took))
+}
+
+fn one(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, provider: &Name) -> Result<Ended> {
     let planned = resolve::plan(engine, organization, provider).and_then(|plan| {
         let secrets = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
         Ok((plan, secrets))
     });
     match planned {
-        Ok((plan, secrets)) => run::run(engine, &plan, secrets),
+        Ok((plan, secrets)) => run::run(engine, turn, &plan, secrets),
         Err(error) => match error.downcast::<UserError>() {
             Ok(error) => unplanned(engine, organization, provider, error),
             Err(fault) => Err(fault),

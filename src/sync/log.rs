@@ -22,7 +22,7 @@ impl RunLog {
             return Ok(RunLog { id: None });
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
-        let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
+        let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
         mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }
@@ -43,9 +43,7 @@ impl RunLog {
     ) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        engine
-            .store()
-            .change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))?;
+        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))?;
         mutants::point("run finished");
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The engine: `resolve -> fetch -> transform -> filter -> upsert -> log`, one file a stage.
 //!
 //! `due` says what is to run, `lock` keeps two runs of one pair apart, `run` takes one pair through the stages,
-//! `fleet` takes many organizations through it side by side.
+//! `fleet` takes many organizations through it side by side, and `turn` says which of them works when.
 
 pub(crate) mod due;
 mod fetch;
@@ -15,13 +15,15 @@ mod resolve;
 mod run;
 mod sweep;
 mod transform;
+mod turn;
 mod upsert;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -30,10 +32,12 @@ pub(crate) use fleet::{Report, RunReport, sync};
 pub(crate) use resolve::connect;
 
 use crate::connector::Limits;
+use crate::domain::moment::Range;
+use crate::error::UserError;
 use crate::http::Client;
 use crate::lookup::Library;
 use crate::store::runs::{Tally, Trigger};
-use crate::store::{Keep, Store};
+use crate::store::{Connection, Keep, Store, user_error};
 use crate::vault::Vault;
 
 /// What all runs of one invocation share.
@@ -46,6 +50,10 @@ pub(crate) struct Engine<'a> {
     limits: Limits,
     /// Set from outside to end soon: the page in hand is finished or rolled back.
     stop: &'a AtomicBool,
+    /// Why the database can no longer be used, once it cannot.
+    broken: OnceLock<UserError>,
+    /// Set once all runs are to end, for whichever reason; what connectors look at.
+    halt: AtomicBool,
     options: Options,
     watch: &'a (dyn Fn(&Event<'_>) + Sync),
 }
@@ -60,8 +68,12 @@ pub(crate) struct Options {
     pub(crate) full: bool,
     /// A dry run calls the provider and compares, but keeps nothing.
     pub(crate) keep: Keep,
+    /// Read what changed in this time once more, and nothing else.
+    pub(crate) backfill: Option<Range>,
     /// How many organizations are worked on at once.
     pub(crate) jobs: usize,
+    /// When no run begins any more, and those under way end at their next page.
+    pub(crate) until: Option<Instant>,
     /// Whether more rows may vanish at once than the brake allows.
     pub(crate) allow_mass_delete: bool,
     /// Who runs it, for what is recorded.
@@ -91,9 +103,34 @@ impl<'a> Engine<'a> {
             client: Client::new(),
             limits: Limits::default(),
             stop,
+            broken: OnceLock::new(),
+            halt: AtomicBool::new(false),
             options,
             watch,
         })
+    }
+
+    /// Runs a change in the one writer. Once the database has failed for good no other run waits to see it fail again.
+    fn change<T>(&self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut store = self.store();
+        if let Some(error) = self.broken.get() {
+            return Err(error.clone().into());
+        }
+        store.change(keep, change).inspect_err(|error| {
+            if let Some(error) = user_error(error) {
+                self.broken.get_or_init(|| error);
+            }
+        })
+    }
+
+    /// Returns whether somebody has asked for the end.
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether no run is to begin, nor to go on beyond its page.
+    fn halted(&self) -> bool {
+        self.stopped() || self.broken.get().is_some() || self.options.until.is_some_and(|until| until <= Instant::now())
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

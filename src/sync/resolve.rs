@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) streams: Vec<StreamPlan>,
     /// The names of all streams that feed an entity, those left out of this run too.
     pub(super) feeding: Vec<String>,
+    /// What is to be said of the run whatever comes of it.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What is done with one stream.
@@ -73,6 +75,9 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .into());
     }
     let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
+    let mut warnings: Vec<String> =
+        engine.options.backfill.iter().map(|range| format!("backfill of {range}")).collect();
+    let mut left_out = false;
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);
         let feeding = feeding_stream(entity, &mappings, &manifest).map_err(|message| {
@@ -82,6 +87,14 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
         feeding_names.push(name.to_owned());
         if engine.options.stream.as_deref().is_some_and(|only| only != name) {
+            continue;
+        }
+        if engine.options.backfill.is_some() && stream.changes.is_none() {
+            left_out = true;
+            warnings.push(format!(
+                "{name}: left out, as the provider does not say what changed when: `skillsctl sync {} --full --stream {name}` reads all of it",
+                organization.slug
+            ));
             continue;
         }
         let each = match &stream.each {
@@ -102,11 +115,28 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             shape,
         });
     }
+    if streams.is_empty() && left_out {
+        let message = format!("{} does not say what changed when, so no range of time can be read", manifest.title);
+        return Err(UserError::new(Exit::Invalid, "no_changes", message)
+            .hint(format!(
+                "read everything again: skillsctl sync {} --provider {} --full",
+                organization.slug, provider.slug
+            ))
+            .into());
+    }
     if streams.is_empty() {
         return Err(nothing_to_read(engine, organization, &manifest));
     }
     let settings = settings.declared();
-    Ok(Plan { organization: organization.clone(), provider, settings, manifest, streams, feeding: feeding_names })
+    Ok(Plan {
+        organization: organization.clone(),
+        provider,
+        settings,
+        manifest,
+        streams,
+        feeding: feeding_names,
+        warnings,
+    })
 }
 
 fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
@@ -184,7 +214,7 @@ impl Plan {
             rotate,
             client: &engine.client,
             limits: &engine.limits,
-            stop: engine.stop,
+            stop: &engine.halt,
         })
     }
 }

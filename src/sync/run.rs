@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::log::{RunLog, addressed};
 use super::remarks::Remarks;
 use super::resolve::{Plan, StreamPlan};
+use super::turn::Turn;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, job, sweep};
 use crate::connector::{Connector, Failure, Page};
@@ -36,6 +37,7 @@ struct Run<'r> {
     engine: &'r Engine<'r>,
     plan: &'r Plan,
     connector: &'r Connector<'r>,
+    turn: &'r Turn<'r>,
     log: RunLog,
     tally: Tally,
     warnings: Vec<String>,
@@ -46,7 +48,7 @@ struct Run<'r> {
 }
 
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
-pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secret>) -> Result<Ended> {
+pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, secrets: BTreeMap<Name, Secret>) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair)?;
     let rotate = |field: &Name, value: &Secret| {
@@ -74,8 +76,8 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
         Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
         None => None,
     };
-    let (tally, warnings, found) = (Tally::default(), Vec::new(), HashSet::new());
-    let mut run = Run { engine, plan, connector: &connector, log, tally, warnings, room, found };
+    let (tally, warnings, found) = (Tally::default(), plan.warnings.clone(), HashSet::new());
+    let mut run = Run { engine, plan, connector: &connector, turn, log, tally, warnings, room, found };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, .. } = run;
@@ -92,10 +94,18 @@ pub(super) fn run(engine: &Engine<'_>, plan: &Plan, secrets: BTreeMap<Name, Secr
             | Failure::NoJob(error),
         ) => (Outcome::Failed, Some(error)),
         Some(Failure::Stopped) => {
-            let error =
-                UserError::new(Exit::Interrupted, "interrupted", "the run was interrupted; what it had read is kept")
-                    .hint("the next sync goes on where it stood");
-            (Outcome::Interrupted, Some(error))
+            let (outcome, error) = if engine.stopped() {
+                let message = "the run was interrupted; what it had read is kept";
+                (Outcome::Interrupted, UserError::new(Exit::Interrupted, "interrupted", message))
+            } else {
+                let message = "the time given by --max-runtime was over; what it had read is kept";
+                (Outcome::Deferred, UserError::new(Exit::Partial, "out_of_time", message))
+            };
+            let hint = match engine.options.backfill {
+                Some(_) => "a backfill begins anew: give the same command again, or a shorter time",
+                None => "the next sync goes on where it stood",
+            };
+            (outcome, Some(error.hint(hint)))
         }
         Some(Failure::Internal(fault)) => {
             // The log may be impossible to write too; the fault itself is what must be told.
@@ -113,8 +123,10 @@ impl Run<'_> {
     /// Reads all streams. One that fails does not stop the others, unless it is the credential; the gravest failure is
     /// returned.
     fn streams(&mut self) -> Option<Failure> {
-        if let Err(failure) = self.connector.verify_account() {
-            return Some(failure);
+        match self.turn.call(|| self.connector.verify_account()) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => return Some(failure),
+            None => return Some(Failure::Stopped),
         }
         let plan = self.plan;
         let pair = self.pair();
@@ -151,6 +163,9 @@ impl Run<'_> {
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
         let pair = self.pair();
         let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
+        if self.engine.options.backfill.is_some() {
+            state.open_read = None;
+        }
         let (mut again, mut halved) = (false, false);
         loop {
             let read = self.read(stream, &mut state);
@@ -161,7 +176,7 @@ impl Run<'_> {
                     again = true;
                     self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
                     state.open_read.iter_mut().for_each(OpenRead::begin_again);
-                    self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
+                    self.keep(stream, &state)?;
                 }
                 Err(Failure::Halve(error)) => {
                     let Some(half) = state.open_read.as_ref().and_then(|open| fetch::half(stream, open)) else {
@@ -171,7 +186,7 @@ impl Run<'_> {
                         self.warnings.push(format!("{}: read in shorter windows: {}", stream.name, error.message));
                     }
                     state.open_read = Some(half);
-                    self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
+                    self.keep(stream, &state)?;
                 }
                 ended => return ended,
             }
@@ -188,7 +203,20 @@ impl Run<'_> {
     }
 
     fn change<T>(&self, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T, Failure> {
-        self.engine.store().change(self.engine.options.keep, change).map_err(Failure::Internal)
+        self.engine.change(self.engine.options.keep, change).map_err(Failure::Internal)
+    }
+
+    /// Returns whether the run moves what the next sync goes on from: a backfill is apart from it.
+    fn moves(&self) -> bool {
+        self.engine.options.backfill.is_none()
+    }
+
+    /// Keeps how far a stream was read.
+    fn keep(&self, stream: &StreamPlan, state: &StreamState) -> Result<(), Failure> {
+        if self.moves() {
+            self.change(|tx| state::put(tx, self.pair(), &stream.name, state))?;
+        }
+        Ok(())
     }
 
     /// Reads one window, or everything. What is left open in the state afterwards is the window that follows.
@@ -201,8 +229,12 @@ impl Run<'_> {
             (adopt, quarantined)
         };
         let now = self.engine.now();
-        let (open, reason) =
-            fetch::next_read(stream, state, self.connector.provider_time(now), self.engine.options.full);
+        let provider_time = self.connector.provider_time(now);
+        let (open, reason) = match (self.engine.options.backfill, &state.open_read) {
+            (Some(range), None) => (fetch::backfill(stream, range), None),
+            (Some(_), Some(open)) => (open.clone(), None),
+            (None, _) => fetch::next_read(stream, state, provider_time, self.engine.options.full),
+        };
         self.warnings.extend(reason);
         let mut owner = Owner {
             organization_id: pair.0,
@@ -252,11 +284,11 @@ impl Run<'_> {
             }
             let refused = job::prepare(self.connector, stream, &mut at, now, |at| {
                 state.open_read = Some(at.clone());
-                self.change(|tx| state::put(tx, pair, &stream.name, state))
+                self.keep(stream, state)
             })?;
             self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
             let (read, begun) = (fetch::read_of(stream, &at), at.clone());
-            let pages = fetch::pages(self.connector, stream, read, fetch::start(stream, &begun), |page| {
+            let pages = fetch::pages(self.connector, self.turn, stream, read, fetch::start(stream, &begun), |page| {
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 fetch::hold_back(stream, &mut at, self.connector.provider_time(now));
@@ -308,7 +340,7 @@ impl Run<'_> {
         });
         if failure.is_some() || at.failed {
             state.open_read = Some(OpenRead { each: 0, position: None, failed: true, ..open });
-            self.change(|tx| state::put(tx, pair, &stream.name, state))?;
+            self.keep(stream, state)?;
             // A value of the loop that failed in a run before this one is read again at once.
             let error =
                 || UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before");
@@ -338,6 +370,7 @@ impl Run<'_> {
         if mutants::on("progress-first") {
             self.change(|tx| state::put(tx, pair, &stream.name, state))?;
         }
+        let moves = self.moves();
         let (written, tally) = self.change(|tx| {
             let written = writer.write(tx, stream, page, seen)?;
             if let Some(open) = &mut state.open_read {
@@ -346,7 +379,9 @@ impl Run<'_> {
             }
             let mut tally = before;
             tally += written.tally;
-            state::put(tx, pair, &stream.name, state)?;
+            if moves {
+                state::put(tx, pair, &stream.name, state)?;
+            }
             log.count(tx, &tally)?;
             mutants::point("page written");
             Ok((written, tally))
@@ -380,9 +415,15 @@ impl Run<'_> {
         let engine = self.engine;
         let keep = engine.options.keep;
         let fed =
-            sweep::feed(self.connector, stream, open, owner, |delete| engine.store().change(keep, |tx| delete(tx)))?;
+            sweep::feed(self.connector, self.turn, stream, open, owner, |delete| engine.change(keep, |tx| delete(tx)))?;
         self.tally.deleted += fed;
         let read = state.open_read.take().unwrap_or_else(|| open.clone());
+        state.open_read = fetch::next_window(stream, &read);
+        if !self.moves() {
+            self.count_usage();
+            let (log, tally) = (self.log, self.tally);
+            return self.change(|tx| log.count(tx, &tally));
+        }
         let doubtful = read.keyless || read.shifted;
         let swept = if doubtful {
             Ok(0)
@@ -403,7 +444,6 @@ impl Run<'_> {
         };
         self.tally.deleted += swept;
         mutants::point("swept");
-        state.open_read = fetch::next_window(stream, &read);
         let to = read.to;
         state.watermark = Some(to);
         state.shape = Some(open.shape.clone());

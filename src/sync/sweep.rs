@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::fetch;
 use super::resolve::StreamPlan;
+use super::turn::Turn;
 use crate::connector::{Connector, Failure, Start, Window};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
@@ -16,6 +17,7 @@ use crate::store::{Keep, Store};
 /// Marks as deleted what the stream's feed lists. Returns how many rows that were.
 pub(super) fn feed(
     connector: &Connector<'_>,
+    turn: &Turn<'_>,
     plan: &StreamPlan,
     open: &OpenRead,
     owner: &Owner,
@@ -33,7 +35,7 @@ pub(super) fn feed(
             job: None,
             details: false,
         };
-        fetch::pages(connector, plan, read, start, |page| {
+        fetch::pages(connector, turn, plan, read, start, |page| {
             deleted += change(&mut |tx| {
                 let mut gone = 0;
                 for record in page.records() {

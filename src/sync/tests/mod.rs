@@ -153,7 +153,9 @@ impl World {
             stream: None,
             full: false,
             keep: Keep::Yes,
+            backfill: None,
             jobs: 1,
+            until: None,
             allow_mass_delete: false,
             actor: "test".into(),
         };
@@ -174,7 +176,7 @@ impl World {
 
     fn run(&self) -> Ended {
         let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
-        run::run(&self.engine, &plan, std::collections::BTreeMap::new()).unwrap()
+        run::run(&self.engine, &turn::Turns::new(1).take(), &plan, std::collections::BTreeMap::new()).unwrap()
     }
 
     /// Runs, and proves that all went well.
