@@ -122,6 +122,8 @@ pub(crate) struct LastRuns {
     pub(crate) started: Option<DateTime<Utc>>,
     /// How many runs in a row have failed since the last one that did not.
     pub(crate) failures: u32,
+    /// When the provider lets the newest run go on, if it deferred it and told.
+    pub(crate) not_before: Option<DateTime<Utc>>,
 }
 
 impl Frequency {
@@ -143,6 +145,10 @@ impl Frequency {
                 .map_or(DateTime::<Utc>::MAX_UTC, |next| next.to_utc()),
             Frequency::Manual => return None,
         };
+        if let Some(not_before) = last.not_before {
+            // Neither the schedule nor the usual retries know better than the provider.
+            return Some(not_before);
+        }
         if last.failures == 0 {
             return Some(scheduled);
         }
@@ -187,7 +193,7 @@ mod tests {
     }
 
     fn next(frequency: &str, started: &str, seed: u64) -> DateTime<Utc> {
-        let last = LastRuns { started: Some(at(started)), failures: 0 };
+        let last = LastRuns { started: Some(at(started)), ..LastRuns::default() };
         frequency.parse::<Frequency>().unwrap().next(last, chrono_tz::Europe::London, seed).unwrap()
     }
 
@@ -260,10 +266,25 @@ mod tests {
     fn a_failed_run_is_tried_again_soon_but_never_later_than_planned() {
         let zone = chrono_tz::Europe::London;
         let started = at("2026-11-22T12:00:00Z");
-        let due = |failures| Frequency::Daily.next(LastRuns { started: Some(started), failures }, zone, 0).unwrap();
+        let due = |failures| {
+            let last = LastRuns { started: Some(started), failures, ..LastRuns::default() };
+            Frequency::Daily.next(last, zone, 0).unwrap()
+        };
         assert_eq!(due(1), at("2026-11-22T12:05:00Z"));
         assert_eq!(due(3), at("2026-11-22T12:20:00Z"));
         assert_eq!(due(30), at("2026-11-23T01:00:00Z"));
+    }
+
+    #[test]
+    fn a_deferred_run_goes_on_when_the_provider_said_not_before_and_not_later() {
+        let due = |frequency: Frequency, not_before| {
+            let not_before = Some(at(not_before));
+            let last = LastRuns { started: Some(at("2026-11-22T12:00:00Z")), failures: 1, not_before };
+            frequency.next(last, chrono_tz::Europe::London, 0)
+        };
+        assert_eq!(due(Frequency::Daily, "2026-11-22T12:40:00Z"), Some(at("2026-11-22T12:40:00Z")));
+        assert_eq!(due(Frequency::Every(Length(900)), "2026-11-22T20:00:00Z"), Some(at("2026-11-22T20:00:00Z")));
+        assert_eq!(due(Frequency::Manual, "2026-11-22T20:00:00Z"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod quarantine;
 pub(crate) mod records;
 pub(crate) mod runs;
 pub(crate) mod state;
+pub(crate) mod tokens;
 
 mod failure;
 mod open;

@@ -48,7 +48,9 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             }
             // A run far in the future was started by a wrong clock: waiting for it would be waiting for ever.
             let last = last_runs.get(&pair).filter(|last| last.started.is_none_or(|started| started <= now + CLOCKS));
-            let last = last.copied().unwrap_or_default();
+            let mut last = last.copied().unwrap_or_default();
+            // Nobody is put off for longer; a moment beyond that was taken from a wrong clock too.
+            last.not_before = last.not_before.filter(|not_before| *not_before <= now + CLOCKS);
             let seed = seed(organization.slug.as_str(), name.as_str());
             let next = settings.frequency().next(last, organization.time_zone, seed);
             if force || next.is_some_and(|next| next <= now) {

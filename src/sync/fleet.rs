@@ -151,11 +151,11 @@ fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Re
 
 fn one(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Ended> {
     let planned = resolve::plan(engine, organization, provider).and_then(|plan| {
-        let secrets = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
-        Ok((plan, secrets))
+        let opened = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
+        Ok((plan, opened))
     });
     match planned {
-        Ok((plan, secrets)) => run::run(engine, &plan, secrets),
+        Ok((plan, opened)) => run::run(engine, &plan, opened),
         Err(error) => match error.downcast::<UserError>() {
             Ok(error) => unplanned(engine, organization, provider, error),
             Err(fault) => Err(fault),
@@ -169,7 +169,7 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
     let run_id = match stored {
         Some(provider_id) => {
             let log = super::log::RunLog::start(engine, (organization.id, provider_id))?;
-            log.finish(engine, &Tally::default(), &[], Outcome::Failed, Some(&error))?;
+            log.finish(engine, &Tally::default(), &[], Outcome::Failed, (Some(&error), None))?;
             log.id
         }
         None => None,

@@ -1,14 +1,14 @@
 //! One run at a time for a pair of organization and provider: a kernel lock on a file of its own beside the database.
 //!
-//! The kernel frees it when the process ends, however it ends, so nothing is ever left stuck. The database's own files
-//! are never opened for this: closing them would drop SQLite's locks.
+//! The kernel frees it when the process ends, however it ends, so nothing is ever left stuck.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+
+use crate::locks;
 
 /// A held lock; dropping it frees it.
 #[derive(Debug)]
@@ -19,22 +19,8 @@ pub(crate) struct RunLock {
 /// Takes the lock of a pair, or returns `None` if a run holds it.
 pub(crate) fn take(database: &Path, organization: &str, provider: &str) -> Result<Option<RunLock>> {
     let path = path(database, organization, provider);
-    if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("creating the folder `{}`", folder.display()))?;
-    }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0))
-        .open(&path)
-        .with_context(|| format!("opening the lock `{}`", path.display()))?;
+    let opened = locks::open(&locks::folder(database), &name(organization, provider));
+    let mut file = opened.with_context(|| format!("opening the lock `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
@@ -53,9 +39,11 @@ pub(crate) fn is_held(database: &Path, organization: &str, provider: &str) -> bo
 }
 
 fn path(database: &Path, organization: &str, provider: &str) -> PathBuf {
-    let mut folder = database.as_os_str().to_owned();
-    folder.push(".locks");
-    PathBuf::from(folder).join(format!("run-{organization}-{provider}"))
+    locks::folder(database).join(name(organization, provider))
+}
+
+fn name(organization: &str, provider: &str) -> String {
+    format!("run-{organization}-{provider}")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod log;
 mod resolve;
 mod run;
 mod sweep;
+mod tokens;
 mod transform;
 mod upsert;
 
@@ -25,7 +26,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 pub(crate) use fleet::{Report, RunReport, sync};
-pub(crate) use resolve::connect;
+pub(crate) use tokens::Tokens;
 
 use crate::connector::Limits;
 use crate::http::Client;
@@ -82,16 +83,8 @@ impl<'a> Engine<'a> {
         watch: &'a (dyn Fn(&Event<'_>) + Sync),
     ) -> Result<Self> {
         let library = Library::read(store.read())?;
-        Ok(Engine {
-            store: Mutex::new(store),
-            library,
-            vault,
-            client: Client::new(),
-            limits: Limits::default(),
-            stop,
-            options,
-            watch,
-        })
+        let limits = Limits::beside(store.path(), vault.names());
+        Ok(Engine { store: Mutex::new(store), library, vault, client: Client::new(), limits, stop, options, watch })
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

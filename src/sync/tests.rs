@@ -17,7 +17,7 @@ use crate::store::organizations::{self, NewOrganization, Organization};
 use crate::store::presets::NewRevision;
 use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
-use crate::vault;
+use crate::vault::{self, Opened};
 
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
@@ -147,7 +147,7 @@ impl World {
 
     fn run(&self) -> Ended {
         let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
-        run::run(&self.engine, &plan, std::collections::BTreeMap::new()).unwrap()
+        run::run(&self.engine, &plan, Opened::default()).unwrap()
     }
 
     /// Runs, and proves that all went well.

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::read::WrittenPage;
-use super::{Manifest, Ordered, Page, Rate, Statuses, TokenAt};
+use super::{Header, Manifest, Ordered, Page, Rate, Statuses, TokenAt};
 use crate::domain::duration::Length;
 use crate::domain::names::Name;
 use crate::domain::path::Path;
@@ -53,6 +53,7 @@ scalar_schema! {
     Path: "Path", "A path in the raw record or answer";
     Length: "Length", "A length of time, like `15m`";
     Name: "Name", "Lower-case letters, digits and `_`, starting with a letter";
+    Header: "Header", "The name of a header, like `X-RateLimit-Remaining`";
     Rate: "Rate", "Requests per time, like `100/10s`";
     TokenAt: "TokenAt", "`text` for the whole body, or a path in a JSON body";
 }

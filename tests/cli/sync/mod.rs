@@ -2,9 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod budgets;
 mod deletes;
+mod demo;
 mod faults;
 mod interruptions;
 mod lab;
 mod rules;
 mod scenarios;
+mod tokens;
