@@ -131,20 +131,20 @@ impl Connector<'_> {
 
     /// Waits until all budgets of a request have room for it. Returns the moment it counts from.
     fn wait_for_budget(&self, request: &Request) -> Result<u64, Failure> {
-        let mut sent = 0;
-        for budget in self.budgets(request) {
-            loop {
-                match budget.take() {
-                    Ok(taken) => {
-                        sent = taken;
-                        break;
-                    }
-                    Err(wait) if wait > PARK => return Err(self.parked(wait)),
-                    Err(wait) => self.sleep(wait)?,
-                }
+        let budgets: Vec<&Budget> = self.budgets(request).collect();
+        loop {
+            // None is taken from before all have room: it would count from a moment before the request is sent.
+            let wait = match budgets.as_slice() {
+                [] | [_] => Duration::ZERO,
+                several => several.iter().map(|budget| budget.wait()).max().unwrap_or_default(),
+            };
+            let taken = if wait.is_zero() { budgets.iter().try_fold(0, |_, budget| budget.take()) } else { Err(wait) };
+            match taken {
+                Ok(sent) => return Ok(sent),
+                Err(wait) if wait > PARK => return Err(self.parked(wait)),
+                Err(wait) => self.sleep(wait)?,
             }
         }
-        Ok(sent)
     }
 
     /// Returns the failure of a run that would have to sleep too long.

@@ -88,6 +88,11 @@ impl Budget {
         self.change(|window| window.take())
     }
 
+    /// Returns how long it is until the budget has room.
+    pub(super) fn wait(&self) -> Duration {
+        self.change(|window| window.wait())
+    }
+
     /// Sends nothing for so long.
     pub(super) fn hold(&self, wait: Duration) {
         self.change(|window| window.hold(wait));

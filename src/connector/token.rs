@@ -118,7 +118,7 @@ impl Connector<'_> {
             return Ok(());
         }
         *self.lock_token() = None;
-        self.keeper.forget().map_err(Failure::Internal)
+        self.keeper.forget().map_err(fault)
     }
 
     /// Gets a token: the one that another process has stored meanwhile, else a new one, stored before it is used.
@@ -126,7 +126,7 @@ impl Connector<'_> {
         let _alone = self.wait_alone()?;
         // What was read before may have been spent or replaced while this one waited.
         let Stored { secrets, token } =
-            self.keeper.stored().map_err(Failure::Internal)?.ok_or_else(|| self.credential_replaced())?;
+            self.keeper.stored().map_err(fault)?.ok_or_else(|| self.credential_replaced())?;
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
         let now = now();
         let good = |token: &Token| {
@@ -147,13 +147,13 @@ impl Connector<'_> {
             Ok(got) => got,
             Err(failure) => {
                 if matches!(failure, Failure::Refused(_)) {
-                    self.keeper.forget().map_err(Failure::Internal)?;
+                    self.keeper.forget().map_err(fault)?;
                 }
                 return Err(failure);
             }
         };
         let kept = self.keeper.keep(&token, rotated.as_ref().map(|(name, secret)| (name, secret)));
-        if !kept.map_err(|error| Failure::Internal(error.context("storing the token")))? {
+        if !kept.map_err(fault)? {
             return Err(self.credential_replaced());
         }
         if let Some((name, secret)) = rotated {
@@ -167,7 +167,7 @@ impl Connector<'_> {
     fn wait_alone(&self) -> Result<Held, Failure> {
         let until = Instant::now() + LOGIN;
         loop {
-            if let Some(held) = self.keeper.try_alone().map_err(Failure::Internal)? {
+            if let Some(held) = self.keeper.try_alone().map_err(fault)? {
                 return Ok(held);
             }
             if Instant::now() >= until {
@@ -194,6 +194,14 @@ impl Connector<'_> {
 
     fn lock_token(&self) -> MutexGuard<'_, Option<Token>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the failure of a keeper: what a person can put right is this provider's trouble alone.
+fn fault(error: anyhow::Error) -> Failure {
+    match error.downcast::<UserError>() {
+        Ok(error) => Failure::Refused(error),
+        Err(fault) => Failure::Internal(fault),
     }
 }
 

@@ -191,19 +191,25 @@ impl<'p> Window<'p> {
 
     /// Takes one request out of the budget. Returns the moment it counts from, or how long to wait before asking again.
     pub(super) fn take(&mut self) -> io::Result<Result<u64, Duration>> {
+        let wait = self.wait()?;
+        if !wait.is_zero() {
+            return Ok(Err(wait));
+        }
+        self.put(self.now)?;
+        Ok(Ok(self.now))
+    }
+
+    /// Returns how long it is until the budget has room.
+    pub(super) fn wait(&mut self) -> io::Result<Duration> {
         let held = self.held();
         if held > self.now {
-            return Ok(Err(Duration::from_micros(held - self.now)));
+            return Ok(Duration::from_micros(held - self.now));
         }
         let sent = self.back(self.allowed())?;
         // One that is still to come was sent before the clock was set back: now at the latest, if it can be of this
         // window at all.
-        let leaves = if sent > self.now + self.per { 0 } else { sent.min(self.now) + self.per };
-        if sent > 0 && leaves > self.now {
-            return Ok(Err(Duration::from_micros(leaves - self.now)));
-        }
-        self.put(self.now)?;
-        Ok(Ok(self.now))
+        let leaves = if sent == 0 || sent > self.now + self.per { 0 } else { sent.min(self.now) + self.per };
+        Ok(Duration::from_micros(leaves.saturating_sub(self.now)))
     }
 
     /// Returns the moment before which nothing is sent. One that cannot have been asked for like that is not believed.

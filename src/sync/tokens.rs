@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::config::now;
 use crate::connector::{Keeper, Stored, Token};
 use crate::domain::names::Name;
-use crate::error::UserError;
+use crate::error::{Exit, UserError};
 use crate::locks::{self, Held};
 use crate::secrets::Secret;
 use crate::store::organizations::Organization;
@@ -88,7 +88,12 @@ impl Keeper for Tokens<'_> {
     fn try_alone(&self) -> Result<Option<Held>> {
         let folder = locks::folder(self.store().path());
         let name = format!("token-{}-{}", self.organization.slug, self.provider.slug);
-        locks::try_hold(&folder, &name).with_context(|| format!("locking `{}`", folder.join(&name).display()))
+        locks::try_hold(&folder, &name).map_err(|error| {
+            let message = format!("the lock `{}` cannot be used: {error}", folder.join(&name).display());
+            UserError::new(Exit::Locked, "lock_unusable", message)
+                .hint("check the owner and mode of the folder of locks beside the database")
+                .into()
+        })
     }
 
     fn stored(&self) -> Result<Option<Stored>> {
