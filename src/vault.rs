@@ -8,16 +8,32 @@ use ring::rand::SystemRandom;
 
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
-use crate::secrets::{self, CredentialContext, DataKey, DekContext, MasterKey, Secret};
+use crate::secrets::{self, CredentialContext, DataKey, DekContext, MasterKey, Names, Sealed, Secret, TokenContext};
 use crate::store::credentials::{self, Credential, WrappedKey};
 use crate::store::organizations::Organization;
 use crate::store::providers::Provider;
-use crate::store::{Connection, Store};
+use crate::store::tokens::{self, StoredToken};
+use crate::store::{Connection, Store, stamp};
 
 /// The master key, proved to be the one this database needs.
 pub(crate) struct Vault {
     key: MasterKey,
     database_id: String,
+}
+
+/// The credentials of one provider of an organization, opened.
+#[derive(Default)]
+pub(crate) struct Opened {
+    pub(crate) secrets: BTreeMap<Name, Secret>,
+    /// Which rows a person set. They stay the same while the provider replaces values, and never come again.
+    pub(crate) given: Vec<i64>,
+}
+
+/// A token in the clear, with when it was got and when it is to be renewed.
+pub(crate) struct KeptToken {
+    pub(crate) text: Secret,
+    pub(crate) got_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Registers a master key with a database that has none yet.
@@ -55,6 +71,81 @@ impl Vault {
         credentials::find(tx, pair.0, pair.1, field.as_str())?.context("the credential just stored is not there")
     }
 
+    /// Seals the value that a provider has put in place of a stored one.
+    pub(crate) fn rotate(
+        &self,
+        tx: &Connection,
+        place: (&Organization, &Provider),
+        field: &Name,
+        value: &Secret,
+        by: (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        let replaced = credentials::find(tx, place.0.id, place.1.id, field.as_str())?;
+        let stored = self.set(tx, place, field, value, by)?;
+        if let Some(replaced) = replaced {
+            credentials::succeed(tx, stored.id, replaced.given)?;
+        }
+        Ok(stored)
+    }
+
+    /// Seals a token in place of the one before. `basis` is what it was got with.
+    pub(crate) fn keep_token(
+        &self,
+        tx: &Connection,
+        (organization, provider): (&Organization, &Provider),
+        basis: &str,
+        token: &KeptToken,
+    ) -> Result<()> {
+        let (data_key, data_key_version) = self.data_key_or_new(tx, organization, token.got_at)?;
+        let mut stored = StoredToken {
+            basis: basis.to_owned(),
+            data_key_version,
+            sealed: Sealed::from_bytes(Vec::new()),
+            got_at: stamp(token.got_at),
+            expires_at: stamp(token.expires_at),
+        };
+        stored.sealed =
+            secrets::seal_token(&data_key, &self.token_context(organization, provider, &stored), &token.text)?;
+        tokens::put(tx, (organization.id, provider.id), &stored)
+    }
+
+    /// Returns the token of a pair, if it was got with this basis.
+    pub(crate) fn token(
+        &self,
+        connection: &Connection,
+        (organization, provider): (&Organization, &Provider),
+        basis: &str,
+    ) -> Result<Option<KeptToken>> {
+        let Some(stored) = tokens::find(connection, organization.id, provider.id)? else { return Ok(None) };
+        let times = stored.got_at.parse().ok().zip(stored.expires_at.parse().ok());
+        let (Some((got_at, expires_at)), true) = (times, stored.basis == basis) else { return Ok(None) };
+        let data_key = self.data_key(connection, organization, stored.data_key_version)?;
+        let context = self.token_context(organization, provider, &stored);
+        Ok(secrets::open_token(&data_key, &context, &stored.sealed).map(|text| KeptToken { text, got_at, expires_at }))
+    }
+
+    fn token_context<'a>(
+        &'a self,
+        organization: &Organization,
+        provider: &'a Provider,
+        token: &'a StoredToken,
+    ) -> TokenContext<'a> {
+        TokenContext {
+            db_id: &self.database_id,
+            organization_id: organization.id,
+            provider: provider.slug.as_str(),
+            basis: &token.basis,
+            got_at: &token.got_at,
+            expires_at: &token.expires_at,
+            dek_version: token.data_key_version,
+        }
+    }
+
+    /// Returns what makes names out of secrets, the same for all organizations.
+    pub(crate) fn names(&self) -> Names {
+        self.key.names()
+    }
+
     /// Returns whether a field already holds this value.
     pub(crate) fn holds(
         &self,
@@ -74,12 +165,16 @@ impl Vault {
         connection: &Connection,
         organization: &Organization,
         provider: &Provider,
-    ) -> Result<BTreeMap<Name, Secret>> {
-        credentials::all(connection, organization.id)?
-            .iter()
-            .filter(|credential| credential.provider == provider.slug)
-            .map(|credential| Ok((credential.field.clone(), self.open_one(connection, organization, credential)?)))
-            .collect()
+    ) -> Result<Opened> {
+        let mut opened = Opened::default();
+        for credential in credentials::all(connection, organization.id)? {
+            if credential.provider == provider.slug {
+                opened.given.push(credential.given);
+                let secret = self.open_one(connection, organization, &credential)?;
+                opened.secrets.insert(credential.field, secret);
+            }
+        }
+        Ok(opened)
     }
 
     fn open_one(

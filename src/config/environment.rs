@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
@@ -88,6 +90,19 @@ pub(crate) fn now() -> DateTime<Utc> {
         return parse_test_now(&set.to_string_lossy());
     }
     Utc::now()
+}
+
+/// Returns the time for measuring waits by, the same for all processes. Where a test sets the clock, it begins there and
+/// goes on: a clock that stands would be waited for without end.
+pub(crate) fn running_now() -> DateTime<Utc> {
+    if cfg!(debug_assertions) {
+        static BEGAN: OnceLock<(Instant, DateTime<Utc>)> = OnceLock::new();
+        if Environment::of_process().raw("SKILLSCTL_TEST_NOW").is_some() {
+            let (began, set) = BEGAN.get_or_init(|| (Instant::now(), now()));
+            return *set + began.elapsed();
+        }
+    }
+    now()
 }
 
 /// A test that sets a time and gets another one would be worse than one that stops here.

@@ -8,7 +8,7 @@ pub(crate) mod secret_command;
 
 use std::path::PathBuf;
 
-pub(crate) use environment::{Environment, actor, now};
+pub(crate) use environment::{Environment, actor, now, running_now};
 pub(crate) use key_file::create_key_file;
 pub(crate) use key_source::{KeyFlags, KeySource, default_key_file};
 pub(crate) use process::harden_process;

@@ -1,13 +1,15 @@
 //! Proves who calls: static keys, OAuth token requests, and logins with a session token.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::token::Token;
 use super::values::{Values, encoded};
 use super::{Connector, Failure};
 use crate::base64::{self, Alphabet};
 use crate::domain::manifest::{Auth, ClientIn, Grant, Jwt, Login, Method, Oauth, TokenAt};
+use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::http::{Request, Response};
 use crate::mutants;
@@ -18,86 +20,7 @@ const TOKEN_BYTES: u64 = 1 << 20;
 /// A token is renewed when this share of its life is over.
 const RENEW_AT: f64 = 0.9;
 
-/// A token in use.
-pub(super) struct Token {
-    /// The token itself under `""`, and the fields of the answer it came in.
-    text: Secret,
-    answer: Value,
-    expires: Instant,
-}
-
 impl Connector<'_> {
-    /// Returns the token, or a field of the answer it came in.
-    pub(super) fn token_value(&self, member: &str) -> Option<Value> {
-        let token = self.lock_token();
-        let token = token.as_ref()?;
-        if member.is_empty() { Some(Value::from(token.text.expose())) } else { token.answer.get(member).cloned() }
-    }
-
-    /// Returns the token itself.
-    pub(super) fn token_text(&self) -> Option<Secret> {
-        self.lock_token().as_ref().map(|token| Secret::from(token.text.expose().to_owned()))
-    }
-
-    /// Gets a token if one is needed and the one at hand is missing or near its end. Calls at once share one request for
-    /// it: a second one would spend the refresh token twice, or end the session of the first.
-    pub(super) fn ensure_token(&self) -> Result<(), Failure> {
-        let Some(source) = token_source(self.chosen(&self.manifest.http.auth)?, self)? else { return Ok(()) };
-        let at_hand = || self.lock_token().as_ref().is_some_and(|token| token.expires > Instant::now());
-        if at_hand() {
-            return Ok(());
-        }
-        let _alone = self.lock_renewing();
-        if at_hand() {
-            return Ok(());
-        }
-        let token = match source {
-            Source::Oauth(oauth) => self.oauth(oauth)?,
-            Source::Login(login) => self.login(login)?,
-        };
-        *self.lock_token() = Some(token);
-        Ok(())
-    }
-
-    /// Gives a request that was refused a new token, unless it carried an older one than there is by now. Returns false
-    /// if there is no way to get one.
-    pub(super) fn renew(&self, request: &mut Request, values: &Values<'_>) -> Result<bool, Failure> {
-        let auth = &self.manifest.http.auth;
-        if token_source(self.chosen(auth)?, self)?.is_none() {
-            return Ok(false);
-        }
-        let mut carried = Request { url: request.url.clone(), headers: Vec::new(), body: None, ..*request };
-        carried.url.set_query(None);
-        {
-            let _alone = self.lock_renewing();
-            self.authorize(auth, &mut carried, values)?;
-            let has = |part: &str| request.url.query().is_some_and(|query| query.split('&').any(|own| own == part));
-            let same = carried.headers.iter().all(|header| request.headers.contains(header))
-                && carried.url.query().is_none_or(|query| query.split('&').all(has));
-            if same {
-                *self.lock_token() = None;
-            }
-        }
-        self.ensure_token()?;
-        let named = |header: &str| carried.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header));
-        request.headers.retain(|(name, _)| !named(name));
-        let names: Vec<&str> =
-            carried.url.query().into_iter().flat_map(|query| query.split('&')).map(name_of).collect();
-        let kept = request.url.query().unwrap_or_default().split('&').filter(|part| !names.contains(&name_of(part)));
-        let kept = kept.collect::<Vec<_>>().join("&");
-        request.url.set_query((!kept.is_empty()).then_some(kept.as_str()));
-        self.authorize(auth, request, values)?;
-        Ok(true)
-    }
-
-    fn lock_renewing(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.renewing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn lock_token(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
-        self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     /// Adds what proves the caller to a request.
     pub(super) fn authorize(&self, auth: &Auth, request: &mut Request, values: &Values<'_>) -> Result<(), Failure> {
         match auth {
@@ -140,6 +63,11 @@ impl Connector<'_> {
         Ok(())
     }
 
+    /// Returns the part of the authentication in force that gets a token, if there is one.
+    pub(super) fn token_source(&self) -> Result<Option<Source<'_>>, Failure> {
+        token_source(&self.manifest.http.auth, self)
+    }
+
     /// Returns the branch that the settings choose.
     fn chosen<'m>(&self, auth: &'m Auth) -> Result<&'m Auth, Failure> {
         let Auth::Choose(choose) = auth else { return Ok(auth) };
@@ -153,8 +81,8 @@ impl Connector<'_> {
         })
     }
 
-    /// Makes a token request (RFC 6749).
-    fn oauth(&self, oauth: &Oauth) -> Result<Token, Failure> {
+    /// Makes a token request (RFC 6749). Returns the token, and the refresh token that takes the place of the one used.
+    pub(super) fn oauth(&self, oauth: &Oauth) -> Result<(Token, Option<(Name, Secret)>), Failure> {
         let values = self.values(None);
         let mut form: Vec<(&str, String)> = Vec::new();
         match oauth.grant {
@@ -205,41 +133,23 @@ impl Connector<'_> {
             headers,
             ("application/x-www-form-urlencoded", body.into_bytes()),
         )?;
-        let response = self.send_for_token(&request)?;
-        let answer: Value =
+        let response = self.send_for_token(&request, oauth.refresh_token.as_ref())?;
+        let mut answer: Value =
             serde_json::from_slice(&response.body).map_err(|_| self.bad_token_answer(&request, "is not JSON"))?;
-        let token = answer.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let token =
-            Secret::from(token.ok_or_else(|| self.bad_token_answer(&request, "has no `access_token`"))?.to_owned());
+        let token = taken(&mut answer, "access_token");
+        let text = token.ok_or_else(|| self.bad_token_answer(&request, "has no `access_token`"))?;
         let lifetime =
             answer.get("expires_in").and_then(|seconds| seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()));
         mutants::point("token received");
-        self.keep_rotated(oauth, &answer)?;
-        mutants::point("token kept");
-        Ok(Token { text: token, answer, expires: Instant::now() + renewal(lifetime.unwrap_or(u64::from(oauth.ttl.0))) })
-    }
-
-    /// Stores a refresh token that the answer replaced, before the access token beside it is used.
-    fn keep_rotated(&self, oauth: &Oauth, answer: &Value) -> Result<(), Failure> {
-        let Some(name) = &oauth.refresh_token else { return Ok(()) };
-        let Some(new) = answer.get("refresh_token").and_then(Value::as_str).filter(|new| !new.is_empty()) else {
-            return Ok(());
-        };
-        let same = self.with_secrets(|secrets| secrets.get(name).is_some_and(|old| old.expose() == new));
-        if same {
-            return Ok(());
-        }
-        let new = Secret::from(new.to_owned());
-        if !mutants::on("token-unsaved") {
-            (self.rotate)(name, &new)
-                .map_err(|error| Failure::Internal(error.context("storing the rotated refresh token")))?;
-        }
-        self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.clone(), new);
-        Ok(())
+        let rotated = taken(&mut answer, "refresh_token").zip(oauth.refresh_token.clone());
+        let rotated = rotated.map(|(secret, name)| (name, secret)).filter(|(name, new)| {
+            self.with_secrets(|secrets| secrets.get(name).is_none_or(|old| old.expose() != new.expose()))
+        });
+        Ok((token_for(lifetime.unwrap_or(u64::from(oauth.ttl.0)), text, answer), rotated))
     }
 
     /// Makes a login call.
-    fn login(&self, login: &Login) -> Result<Token, Failure> {
+    pub(super) fn login(&self, login: &Login) -> Result<Token, Failure> {
         let values = self.values(None);
         let base = values.text(&self.manifest.http.base)?.unwrap_or_default();
         let url = format!("{}{}", base.trim_end_matches('/'), values.path(&login.post)?);
@@ -254,7 +164,7 @@ impl Connector<'_> {
             None => Vec::new(),
         };
         let request = self.token_request(&url, headers, ("application/json", body))?;
-        let response = self.send_for_token(&request)?;
+        let response = self.send_for_token(&request, None)?;
         let text = String::from_utf8_lossy(&response.body);
         let (token, answer) = match &login.token {
             TokenAt::Text => (unquoted(text.trim()), Value::Null),
@@ -275,7 +185,7 @@ impl Connector<'_> {
                 .hint(self.credential_hint()),
             ));
         }
-        Ok(Token { text: Secret::from(token), answer, expires: Instant::now() + renewal(u64::from(login.ttl.0)) })
+        Ok(token_for(u64::from(login.ttl.0), Secret::from(token), answer))
     }
 
     fn token_request(
@@ -294,8 +204,9 @@ impl Connector<'_> {
         Ok(Request { method: Method::Post, url, headers, body: Some(body), timeout, limit: TOKEN_BYTES })
     }
 
-    /// Sends a token request. A refusal is final; trouble on the way is tried again.
-    fn send_for_token(&self, request: &Request) -> Result<Response, Failure> {
+    /// Sends a token request. A refusal is final; trouble on the way is tried again. `spent` names the refresh token that
+    /// it spends.
+    fn send_for_token(&self, request: &Request, spent: Option<&Name>) -> Result<Response, Failure> {
         let response = self.send_retrying(request, true, &mut |response, _| match response.status {
             200..=299 => super::errors::Verdict::Fine,
             408 | 425 | 429 | 500..=599 => super::errors::Verdict::Retry(None, None),
@@ -309,6 +220,18 @@ impl Connector<'_> {
             return Err(Failure::Stream(error.hint("check the address for logging in with `skillsctl config show`")));
         }
         let said = self.message_of(&response).map_or(String::new(), |said| format!(": {said}"));
+        if let Some(name) = spent.filter(|_| matches!(response.status, 400 | 401) && !blames_client(&response)) {
+            // Good once: after it was lost between the provider and the database, no other try can help.
+            let provider = &self.manifest.provider;
+            let message = format!(
+                "{} takes the stored `{name}` no more: it was revoked, or spent and its successor lost{said}",
+                self.manifest.title
+            );
+            let hint = format!(
+                "authorize the app there again, then set the new one: `skillsctl credential set ORG {provider} {name}`"
+            );
+            return Err(Failure::Refused(UserError::new(Exit::Refused, "reauth_required", message).hint(hint)));
+        }
         Err(Failure::Refused(
             UserError::new(
                 Exit::Refused,
@@ -367,7 +290,8 @@ impl Connector<'_> {
     }
 }
 
-enum Source<'m> {
+/// What gets a token.
+pub(super) enum Source<'m> {
     Oauth(&'m Oauth),
     Login(&'m Login),
 }
@@ -390,13 +314,26 @@ fn token_source<'m>(auth: &'m Auth, connector: &Connector<'_>) -> Result<Option<
     })
 }
 
-/// Returns the name in one part of a query.
-fn name_of(part: &str) -> &str {
-    part.split('=').next().unwrap_or_default()
+/// Returns a token that is believed for most of the life it was given.
+fn token_for(seconds: u64, text: Secret, answer: Value) -> Token {
+    let got_at = crate::config::now();
+    // A year is for ever.
+    let life = Duration::from_secs(seconds.min(31_536_000)).mul_f64(RENEW_AT);
+    Token { text, answer, got_at, expires_at: got_at + life }
 }
 
-fn renewal(seconds: u64) -> Duration {
-    Duration::from_secs(seconds).mul_f64(RENEW_AT)
+/// Takes a secret out of an answer, if it has it.
+fn taken(answer: &mut Value, member: &str) -> Option<Secret> {
+    match answer.as_object_mut()?.remove(member) {
+        Some(Value::String(text)) if !text.is_empty() => Some(Secret::from(text)),
+        _ => None,
+    }
+}
+
+/// Returns whether a token request was refused for the client, and not for what it gave (RFC 6749 section 5.2).
+fn blames_client(response: &Response) -> bool {
+    let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    matches!(answer["error"].as_str(), Some("invalid_client" | "unauthorized_client" | "invalid_client_id"))
 }
 
 fn basic_header(user: &str, pass: &str) -> String {

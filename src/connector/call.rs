@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
-use super::errors::{Verdict, retry_after};
+use super::errors::Verdict;
 use super::limits::Budget;
+use super::told::advice;
 use super::values::Values;
 use super::{Connector, Failure, Usage};
-use crate::domain::manifest::{ErrorRule, Method, Rate};
+use crate::domain::manifest::{ErrorRule, Method};
 use crate::error::{Exit, UserError};
 use crate::http::{NoAnswer, Request, Response};
 
@@ -59,12 +60,16 @@ impl Connector<'_> {
                 }
             })?;
             if let Some(failure) = failed {
+                if let Failure::Defer(_, Some(until)) = &failure {
+                    self.hold_budgets(&request, (*until - crate::config::now()).to_std().unwrap_or_default());
+                }
                 return Err(failure);
             }
             let Some(error) = refused else {
                 return Ok(if empty { Response { body: Vec::new(), status: 204, ..response } } else { response });
             };
             if reauthorized || !self.renew(&mut request, values)? {
+                self.forget_token()?;
                 return Err(Failure::Refused(error));
             }
             reauthorized = true;
@@ -81,19 +86,19 @@ impl Connector<'_> {
         let may_repeat = idempotent || request.method == Method::Get;
         let mut tries = 0;
         loop {
-            self.wait_for_budget(request)?;
+            let sent = self.wait_for_budget(request)?;
             tries += 1;
             Usage::add(&self.usage.requests, 1);
             let (wait, failure) = match self.client.send(request) {
                 Ok(response) => {
                     Usage::add(&self.usage.bytes, response.body.len() as u64);
                     self.note_clock(&response);
+                    self.budgets(request).for_each(|budget| budget.learn(&response, crate::config::now()));
                     match judge(&response, request) {
                         Verdict::Retry(wait, hint) => {
-                            // Some say 0, or a moment that is over: that is no advice.
-                            let told =
-                                retry_after(&response, crate::config::now()).filter(|told| !told.is_zero()).or(wait);
+                            let told = advice(&response, crate::config::now()).or(wait);
                             if response.status == 429 {
+                                self.budgets(request).for_each(|budget| budget.refused(sent));
                                 self.hold_budgets(request, told.unwrap_or_else(|| backoff(tries)));
                             }
                             let limited = matches!(response.status, 403 | 429);
@@ -101,11 +106,12 @@ impl Connector<'_> {
                             let error = self
                                 .error(Exit::Unavailable, code, request, &response)
                                 .hint("it is tried again at the next sync")
-                                .hint_if(hint);
-                            if told.is_some_and(|told| told > PARK) {
-                                return Err(Failure::Defer(error));
+                                .hint_if(hint.clone());
+                            if let Some(told) = told.filter(|told| *told > PARK) {
+                                let until = crate::config::now() + told;
+                                return Err(Failure::Defer(error.hint(goes_on(until)).hint_if(hint), Some(until)));
                             }
-                            (told, if limited { Failure::Defer(error) } else { Failure::Stream(error) })
+                            (told, if limited { Failure::Defer(error, None) } else { Failure::Stream(error) })
                         }
                         _ => return Ok(response),
                     }
@@ -123,36 +129,40 @@ impl Connector<'_> {
         }
     }
 
-    fn wait_for_budget(&self, request: &Request) -> Result<(), Failure> {
-        for (budget, rate) in self.budgets(request) {
-            while let Some(wait) = self.limits.take(budget, rate, Instant::now()) {
-                if wait > PARK {
-                    return Err(Failure::Defer(
-                        UserError::new(
-                            Exit::Unavailable,
-                            "rate_limited",
-                            format!("{} asks to wait for {} minutes", self.manifest.title, wait.as_secs() / 60),
-                        )
-                        .hint("it is tried again at the next sync"),
-                    ));
-                }
-                self.sleep(wait)?;
+    /// Waits until all budgets of a request have room for it. Returns the moment it counts from.
+    fn wait_for_budget(&self, request: &Request) -> Result<u64, Failure> {
+        let budgets: Vec<&Budget> = self.budgets(request).collect();
+        loop {
+            // None is taken from before all have room: it would count from a moment before the request is sent.
+            let wait = match budgets.as_slice() {
+                [] | [_] => Duration::ZERO,
+                several => several.iter().map(|budget| budget.wait()).max().unwrap_or_default(),
+            };
+            let taken = if wait.is_zero() { budgets.iter().try_fold(0, |_, budget| budget.take()) } else { Err(wait) };
+            match taken {
+                Ok(sent) => return Ok(sent),
+                Err(wait) if wait > PARK => return Err(self.parked(wait)),
+                Err(wait) => self.sleep(wait)?,
             }
         }
-        Ok(())
+    }
+
+    /// Returns the failure of a run that would have to sleep too long.
+    fn parked(&self, wait: Duration) -> Failure {
+        let until = crate::config::now() + wait;
+        let message = format!("the calls that {} allows are used up for now", self.manifest.title);
+        let error = UserError::new(Exit::Unavailable, "rate_limited", message).hint(goes_on(until));
+        Failure::Defer(error, Some(until))
     }
 
     fn hold_budgets(&self, request: &Request, wait: Duration) {
-        for (budget, _) in self.budgets(request) {
-            self.limits.hold(budget, Instant::now() + wait.min(PARK * 12));
-        }
+        self.budgets(request).for_each(|budget| budget.hold(wait));
     }
 
     /// Returns the budgets a request counts against.
-    fn budgets(&self, request: &Request) -> impl Iterator<Item = (&str, Rate)> {
+    fn budgets(&self, request: &Request) -> impl Iterator<Item = &Budget> {
         let path = request.url.path();
-        let counts = move |budget: &&Budget| budget.only.as_ref().is_none_or(|only| only.is_match(path));
-        self.budgets.iter().filter(counts).map(|budget| (budget.name.as_str(), budget.rate))
+        self.budgets.iter().filter(move |budget| budget.counts(path))
     }
 
     /// Sleeps in short pieces, so that a stop is noticed.
@@ -176,6 +186,11 @@ impl Connector<'_> {
             self.skew_ms.store(if skew.abs() < 2_000 { 0 } else { skew }, Ordering::Relaxed);
         }
     }
+}
+
+/// Returns the hint of a run that is parked.
+fn goes_on(until: DateTime<Utc>) -> String {
+    format!("what was read is kept; `skillsctl sync --all` goes on from {}", until.format("%F %H:%M UTC"))
 }
 
 /// Returns a wait that doubles with each try, drawn at random from its upper half so that clients do not return together.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Connector;
+use super::told::advice;
 use super::values::Values;
 use crate::domain::manifest::{Action, ErrorRule};
 use crate::error::{Exit, UserError};
@@ -25,8 +26,8 @@ pub(crate) enum Failure {
     Halve(UserError),
     /// No job is made of this: read plain pages.
     NoJob(UserError),
-    /// Come back later; the position is kept.
-    Defer(UserError),
+    /// Come back later, not before the moment that the provider asks for, if it does; the position is kept.
+    Defer(UserError, Option<DateTime<Utc>>),
     /// The stream failed.
     Stream(UserError),
     /// Ended from outside.
@@ -111,7 +112,11 @@ impl Connector<'_> {
             Action::HalveWindow => Verdict::Fail(Failure::Halve(error(Exit::Unavailable, "window_too_large"))),
             Action::SkipJob => Verdict::Fail(Failure::NoJob(error(Exit::Unavailable, "job_refused"))),
             Action::FailStream => Verdict::Fail(Failure::Stream(error(Exit::Unavailable, "provider_rejected"))),
-            Action::Defer => Verdict::Fail(Failure::Defer(error(Exit::Unavailable, "rate_limited"))),
+            Action::Defer => {
+                let now = crate::config::now();
+                let wait = advice(response, now).or(rule.wait.map(|wait| wait.std()));
+                Verdict::Fail(Failure::Defer(error(Exit::Unavailable, "rate_limited"), wait.map(|wait| now + wait)))
+            }
         }
     }
 
@@ -167,43 +172,5 @@ pub(super) fn facts_of(response: &Response) -> minijinja::Value {
         status => response.status,
         headers => minijinja::value::Serde(headers),
         body => minijinja::value::Serde(body),
-    }
-}
-
-/// Returns how long an answer asks to wait: `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), the date
-/// read against the answer's own `Date`, so that clocks need not agree.
-pub(super) fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let text = response.header("retry-after")?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(1e7)));
-    }
-    let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
-    let told = response
-        .header("date")
-        .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
-        .map_or(now, |date| date.to_utc());
-    Some((until - told).to_std().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(headers: &[(&str, &str)]) -> Response {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Response { status: 429, headers, body: Vec::new() }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_against_the_answers_own() {
-        let now = "2026-11-22T12:00:00Z".parse().unwrap();
-        let wait = |headers: &[(&str, &str)]| retry_after(&answer(headers), now);
-        assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        assert_eq!(wait(&[("retry-after", "-7")]), None);
-        assert_eq!(wait(&[("retry-after", "soon")]), None);
-        assert_eq!(wait(&[]), None);
-        let date = ("date", "Sun, 22 Nov 2026 15:00:00 GMT");
-        assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 15:00:30 GMT"), date]), Some(Duration::from_secs(30)));
-        assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 14:00:00 GMT"), date]), Some(Duration::ZERO));
     }
 }

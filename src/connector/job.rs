@@ -125,7 +125,7 @@ impl Connector<'_> {
             if waited + wait > poll.park.std() {
                 let message = format!("the job of {what} is still at work");
                 let error = UserError::new(Exit::Unavailable, "job_pending", message);
-                return Err(Failure::Defer(error.hint("a later sync goes on with it")));
+                return Err(Failure::Defer(error.hint("a later sync goes on with it"), None));
             }
             self.sleep(wait)?;
             waited += wait;

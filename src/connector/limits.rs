@@ -1,115 +1,176 @@
-//! Budgets of requests: so many in so long, counted exactly, shared by all streams and organizations of a credential.
+//! Budgets of requests: so many in so long, shared by all streams, organizations and processes that use a credential.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::domain::manifest::{Manifest, Rate};
-use crate::secrets::{Secret, hex};
+use super::told;
+use super::window::{Place, Window};
+use crate::config::running_now;
+use crate::domain::manifest::{Limit, Manifest, Rate};
+use crate::http::Response;
+use crate::locks;
+use crate::secrets::{Names, Secret};
 
-/// All budgets of this process.
-#[derive(Default)]
+/// How long a run stands back that has used its share of a longer allowance, where the answer does not say.
+const STAND_BACK: Duration = Duration::from_secs(3_600);
+/// Files of budgets that nobody has used for this long are removed.
+const STALE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Where the budgets of this machine are.
 pub(crate) struct Limits {
-    windows: Mutex<HashMap<String, Arc<Mutex<SlidingWindow>>>>,
-}
-
-/// When the last requests were sent. Counting over a sliding window keeps to the rate at every moment, where a bucket
-/// that starts full would send twice as many in its first window.
-#[derive(Default)]
-struct SlidingWindow {
-    sent: VecDeque<Instant>,
-    /// Nothing is sent before this, as the provider asked.
-    not_before: Option<Instant>,
+    folder: PathBuf,
+    names: Names,
+    pruned: Once,
 }
 
 impl Limits {
-    /// Takes one request out of a budget. Returns how long to wait before asking again, `None` once it is taken.
-    pub(super) fn take(&self, budget: &str, rate: Rate, now: Instant) -> Option<Duration> {
-        let window = self.window(budget);
-        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) =
-            window.not_before.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())
-        {
-            return Some(wait);
-        }
-        let per = rate.per.std();
-        while window.sent.front().is_some_and(|sent| now.duration_since(*sent) >= per) {
-            window.sent.pop_front();
-        }
-        if window.sent.len() < rate.requests as usize {
-            window.sent.push_back(now);
-            return None;
-        }
-        window.sent.front().map(|sent| per.saturating_sub(now.duration_since(*sent)))
+    /// Keeps budgets beside a database, under names that say nothing of the credentials they are for.
+    pub(crate) fn beside(database: &Path, names: Names) -> Self {
+        Limits { folder: locks::folder(database), names, pruned: Once::new() }
     }
 
-    /// Holds a budget back after the provider refused a request for its rate.
-    pub(super) fn hold(&self, budget: &str, until: Instant) {
-        let window = self.window(budget);
-        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.not_before = window.not_before.max(Some(until));
+    /// Returns the budgets of a credential. `owner` is whose it is, where the secrets do not stay the same.
+    pub(super) fn budgets<'s>(
+        &self,
+        (manifest, settings): (&Manifest, &BTreeMap<String, Value>),
+        owner: Option<&'s str>,
+        secrets: impl Iterator<Item = &'s Secret>,
+    ) -> Vec<Budget> {
+        let identity: Vec<&str> = owner.into_iter().chain(secrets.map(Secret::expose)).collect();
+        let budgets = manifest.http.limits.iter().filter_map(|(name, limit)| {
+            // The manifest was proved to hold regular expressions, and rates under any settings it allows.
+            let only = limit.only.as_deref().map(regex::Regex::new).transpose().ok()?;
+            let file = self.names.of([manifest.provider.as_str(), name.as_str()].into_iter().chain(identity.clone()));
+            let rate = limit.rate(settings).ok()?;
+            Some(Budget { place: Mutex::new(self.open(&format!("rate-{file}"))), rate, only, limit: limit.clone() })
+        });
+        budgets.collect()
     }
 
-    fn window(&self, budget: &str) -> Arc<Mutex<SlidingWindow>> {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.entry(budget.to_owned()).or_default().clone()
+    fn open(&self, name: &str) -> Place {
+        if !self.folder.join(name).exists() {
+            self.pruned.call_once(|| prune(&self.folder));
+        }
+        locks::open(&self.folder, name).map_or_else(|_| Place::Memory(Vec::new()), Place::File)
     }
 }
 
-/// A budget of one credential, ready to be asked for.
+/// Removes the budgets that nobody has used for long; a credential that is used again starts anew.
+fn prune(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("rate-")) {
+        let used = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = used.ok().and_then(|used| SystemTime::now().duration_since(used).ok());
+        if age.is_some_and(|age| age > STALE) {
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
+}
+
+/// A budget of one credential.
 pub(super) struct Budget {
-    pub(super) name: String,
-    pub(super) rate: Rate,
+    place: Mutex<Place>,
+    rate: Rate,
     /// The paths that count; without it all do.
-    pub(super) only: Option<regex::Regex>,
+    only: Option<regex::Regex>,
+    limit: Limit,
 }
 
-/// Returns the budgets of a credential. Their names have a digest of it, so that no secret is kept as a key.
-pub(super) fn budgets<'s>(
-    manifest: &Manifest,
-    settings: &BTreeMap<String, Value>,
-    secrets: impl Iterator<Item = &'s Secret>,
-) -> Vec<Budget> {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(manifest.provider.as_str().as_bytes());
-    for secret in secrets {
-        context.update(&[0]);
-        context.update(secret.expose().as_bytes());
+impl Budget {
+    /// Returns whether a request to this path counts.
+    pub(super) fn counts(&self, path: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.is_match(path))
     }
-    let owner = hex::encode(&context.finish().as_ref()[..16]);
-    let budgets = manifest.http.limits.iter().filter_map(|(name, limit)| {
-        // The manifest was proved to hold regular expressions, and rates under any settings it allows.
-        let only = limit.only.as_deref().map(regex::Regex::new).transpose().ok()?;
-        Some(Budget { name: format!("{owner}/{name}"), rate: limit.rate(settings).ok()?, only })
-    });
-    budgets.collect()
+
+    /// Takes one request out of the budget. Returns the moment it counts from, or how long to wait before asking again.
+    pub(super) fn take(&self) -> Result<u64, Duration> {
+        self.change(|window| window.take())
+    }
+
+    /// Returns how long it is until the budget has room.
+    pub(super) fn wait(&self) -> Duration {
+        self.change(|window| window.wait())
+    }
+
+    /// Sends nothing for so long.
+    pub(super) fn hold(&self, wait: Duration) {
+        self.change(|window| window.hold(wait));
+    }
+
+    /// Halves the share of the rate, once for all requests that were under way with the refused one.
+    pub(super) fn refused(&self, sent: u64) {
+        self.change(|window| window.refused(sent));
+    }
+
+    /// Heeds what an answer tells of the provider's own count.
+    pub(super) fn learn(&self, response: &Response, now: DateTime<Utc>) {
+        let Limit { remaining, reset, used, stop_at, .. } = &self.limit;
+        let reset = || told::wait_in(response, reset.as_ref()?.as_str(), now);
+        if let Some(left) = remaining.as_ref().and_then(|header| told::left(response, header.as_str())) {
+            // A rate that is as good as untouched needs no look at the window.
+            if left < u64::from(self.rate.requests) {
+                self.change(|window| window.left(left));
+            }
+            if left == 0
+                && let Some(wait) = reset()
+            {
+                self.hold(wait);
+            }
+        }
+        let used = used.as_ref().and_then(|header| told::used(response, header.as_str()));
+        if used.zip(*stop_at).is_some_and(|(used, stop_at)| used >= stop_at) {
+            self.hold(reset().unwrap_or(STAND_BACK));
+        }
+    }
+
+    fn change<T>(&self, change: impl Fn(&mut Window<'_>) -> std::io::Result<T>) -> T {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.change(self.rate, || u64::try_from(running_now().timestamp_micros()).unwrap_or(0), change)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::duration::Length;
+    use crate::secrets::MasterKey;
 
-    #[test]
-    fn never_more_than_the_rate_in_any_window() {
-        let limits = Limits::default();
-        let rate = Rate { requests: 3, per: Length(10) };
-        let start = Instant::now();
-        let mut now = start;
-        let mut sent = Vec::new();
-        for _ in 0..10 {
-            while let Some(wait) = limits.take("a", rate, now) {
-                now += wait;
-            }
-            sent.push(now);
-            now += Duration::from_millis(700);
-        }
-        for window in sent.windows(4) {
-            assert!(window[3] - window[0] >= Duration::from_secs(10), "{sent:?}");
-        }
-        assert_eq!(limits.take("b", rate, start), None);
+    fn manifest() -> Manifest {
+        let text = r#"
+provider: demo
+revision: 1
+kind: crm
+title: Demo
+secrets: {key: {title: Key}}
+http:
+  base: https://demo.example
+  auth: {bearer: "{secret.key}"}
+  limits:
+    all: {rate: 3/10s, remaining: X-Left, reset: X-Reset}
+    day: {rate: 90/10s, used: X-Used, stop_at: 0.8}
+streams:
+  people: {key: id, records: "[]", full: {get: /people}}
+"#;
+        crate::domain::manifest::load("demo.yaml", text).unwrap()
+    }
+
+    fn limits(folder: &tempfile::TempDir) -> Limits {
+        let key = MasterKey::parse(&"7f".repeat(32)).unwrap();
+        Limits::beside(&folder.path().join("skills.db"), key.names())
+    }
+
+    fn budgets(limits: &Limits, secret: &str) -> Vec<Budget> {
+        limits.budgets((&manifest(), &BTreeMap::new()), None, [&Secret::from(secret.to_owned())].into_iter())
+    }
+
+    fn answer(headers: &[(&str, &str)]) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status: 200, headers, body: Vec::new() }
     }
 
     #[test]
@@ -119,18 +180,54 @@ mod tests {
                     streams: {a: {key: id, records: '[]', full: {get: /a}}}\n";
         let manifest = crate::domain::manifest::load("x.yaml", text).unwrap();
         let settings = BTreeMap::from([("calls".to_owned(), Value::from(190))]);
-        let budgets = budgets(&manifest, &settings, std::iter::empty());
+        let folder = tempfile::tempdir().unwrap();
+        let budgets = limits(&folder).budgets((&manifest, &settings), None, std::iter::empty());
         assert_eq!(budgets[0].rate, Rate { requests: 190, per: Length(10) });
     }
 
     #[test]
-    fn a_held_budget_waits_as_told() {
-        let limits = Limits::default();
-        let rate = Rate { requests: 3, per: Length(10) };
-        let now = Instant::now();
-        limits.hold("a", now + Duration::from_secs(5));
-        limits.hold("a", now + Duration::from_secs(1));
-        assert_eq!(limits.take("a", rate, now), Some(Duration::from_secs(5)));
-        assert_eq!(limits.take("a", rate, now + Duration::from_secs(5)), None);
+    fn one_credential_is_one_budget_and_another_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = limits(&folder);
+        let [one, same, other] = ["sentinel-5f1e", "sentinel-5f1e", "another"].map(|secret| budgets(&limits, secret));
+        assert!(one[0].take().is_ok() && same[0].take().is_ok() && one[0].take().is_ok());
+        assert!(one[0].take().is_err() && same[0].take().is_err());
+        assert!(other[0].take().is_ok() && one[1].take().is_ok());
+        let files = std::fs::read_dir(folder.path().join("skills.db.locks")).unwrap();
+        let names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(names.len(), 4);
+        assert!(names.iter().all(|name| name.starts_with("rate-") && !name.contains("sentinel")), "{names:?}");
+    }
+
+    #[test]
+    fn headers_of_an_answer_lower_a_budget_or_hold_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = limits(&folder);
+        let now = running_now();
+        let [left, gone, used] = ["a", "b", "c"].map(|secret| budgets(&limits, secret));
+        left[0].learn(&answer(&[("x-left", "1")]), now);
+        assert!(left[0].take().is_ok() && left[0].take().is_err());
+        gone[0].learn(&answer(&[("x-left", "0"), ("x-reset", "90")]), now);
+        assert!(gone[0].take().is_err_and(|wait| wait > Duration::from_secs(80)));
+        used[1].learn(&answer(&[("x-used", "usage=79/100")]), now);
+        assert!(used[1].take().is_ok());
+        used[1].learn(&answer(&[("x-used", "usage=80/100")]), now);
+        assert!(used[1].take().is_err_and(|wait| wait > Duration::from_secs(3_500)));
+        assert!(used[0].take().is_ok());
+    }
+
+    #[test]
+    fn a_budget_that_nobody_uses_is_removed_after_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        budgets(&limits(&folder), "old")[0].take().unwrap();
+        let locks = folder.path().join("skills.db.locks");
+        let (old, run) = (std::fs::read_dir(&locks).unwrap().next().unwrap().unwrap().path(), locks.join("run-a-b"));
+        std::fs::write(&run, "").unwrap();
+        let week = SystemTime::now() - STALE - Duration::from_secs(60);
+        for path in [&old, &run] {
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(week).unwrap();
+        }
+        budgets(&limits(&folder), "new");
+        assert!(!old.exists() && run.exists());
     }
 }

@@ -1,8 +1,9 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
-//! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out (`csv` turns its lines into such first), `read` ties
-//! them together as pages. `job` has the service prepare a large read.
+//! `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `limits` keeps the budgets (each
+//! a `window`), `told` reads what answers say of them, `call` sends and retries, `errors` judges answers, `paginate` finds
+//! the next page, `decode` takes records out (`csv` turns its lines into such first), `read` ties them together as pages.
+//! `job` has the service prepare a large read.
 
 mod auth;
 mod call;
@@ -14,13 +15,15 @@ mod limits;
 mod paginate;
 mod read;
 mod request;
+mod token;
+mod told;
 mod values;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -29,6 +32,7 @@ pub(crate) use errors::Failure;
 pub(crate) use job::{JobEnd, JobRead};
 pub(crate) use limits::Limits;
 pub(crate) use read::{Page, Start};
+pub(crate) use token::{Keeper, Stored, Token};
 pub(crate) use values::Window;
 
 use crate::domain::manifest::Manifest;
@@ -37,21 +41,21 @@ use crate::error::{Exit, UserError};
 use crate::http::Client;
 use crate::secrets::Secret;
 
-/// Stores a rotated secret before it is used: an access token that came with it may be the last that the old one gives.
-pub(crate) type Rotate<'a> = dyn Fn(&Name, &Secret) -> Result<()> + Sync + 'a;
-
 /// A provider of one organization, ready to be called.
 pub(crate) struct Connector<'a> {
     manifest: &'a Manifest,
     settings: BTreeMap<String, Value>,
     secrets: Mutex<BTreeMap<Name, Secret>>,
-    rotate: &'a Rotate<'a>,
+    keeper: &'a dyn Keeper,
+    /// A token from before this moment is no proof.
+    proof_since: Option<DateTime<Utc>>,
     client: &'a Client,
-    limits: &'a Limits,
     budgets: Vec<limits::Budget>,
-    token: Mutex<Option<auth::Token>>,
+    token: Mutex<Option<Token>>,
     /// Held by the one call that gets a token.
     renewing: Mutex<()>,
+    /// The base address that went with the token before.
+    left_base: Mutex<Option<url::Url>>,
     stop: &'a AtomicBool,
     /// How far the provider's clock is ahead of ours, in milliseconds, as its last answer said.
     skew_ms: std::sync::atomic::AtomicI64,
@@ -82,7 +86,11 @@ pub(crate) struct Parts<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) settings: BTreeMap<String, Value>,
     pub(crate) secrets: BTreeMap<Name, Secret>,
-    pub(crate) rotate: &'a Rotate<'a>,
+    /// Whose secrets these are, where the provider replaces them: the organization.
+    pub(crate) owner: &'a str,
+    pub(crate) keeper: &'a dyn Keeper,
+    /// Has a login made after this moment, to prove the secrets.
+    pub(crate) proof_since: Option<DateTime<Utc>>,
     pub(crate) client: &'a Client,
     pub(crate) limits: &'a Limits,
     /// Set from outside to end everything soon.
@@ -91,23 +99,38 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
-        let budgets = limits::budgets(parts.manifest, &parts.settings, parts.secrets.values());
-        Connector {
+        let mut connector = Connector {
             manifest: parts.manifest,
             settings: parts.settings,
             secrets: Mutex::new(parts.secrets),
-            rotate: parts.rotate,
+            keeper: parts.keeper,
+            proof_since: parts.proof_since,
             client: parts.client,
-            limits: parts.limits,
-            budgets,
+            budgets: Vec::new(),
             token: Mutex::new(None),
             renewing: Mutex::new(()),
+            left_base: Mutex::new(None),
             stop: parts.stop,
             skew_ms: std::sync::atomic::AtomicI64::new(0),
             usage: Usage::default(),
             notices: Mutex::default(),
             replaced: AtomicU64::new(0),
-        }
+        };
+        connector.budgets = connector.find_budgets(parts.limits, parts.owner);
+        connector
+    }
+
+    /// Returns the budgets of the credentials. Those that the provider replaces do not tell whose they are.
+    fn find_budgets(&self, limits: &Limits, owner: &str) -> Vec<limits::Budget> {
+        let source = self.token_source().ok().flatten();
+        let replaced = source.and_then(|source| match source {
+            auth::Source::Oauth(oauth) => oauth.refresh_token.as_ref(),
+            auth::Source::Login(_) => None,
+        });
+        self.with_secrets(|secrets| {
+            let lasting = secrets.iter().filter(|(name, _)| Some(*name) != replaced).map(|(_, secret)| secret);
+            limits.budgets((self.manifest, &self.settings), replaced.map(|_| owner), lasting)
+        })
     }
 
     /// Notes something worth telling.

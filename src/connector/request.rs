@@ -62,7 +62,7 @@ impl Connector<'_> {
     }
 
     /// Returns the base address.
-    fn base(&self, values: &Values<'_>) -> Result<url::Url, Failure> {
+    pub(super) fn base(&self, values: &Values<'_>) -> Result<url::Url, Failure> {
         let base = values.text(&self.manifest.http.base)?.unwrap_or_default();
         base.parse().map_err(|_| {
             Failure::Stream(

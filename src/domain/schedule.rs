@@ -126,6 +126,8 @@ pub(crate) struct LastRuns {
     pub(crate) cut_off: bool,
     /// The number of the newest run.
     pub(crate) newest: Option<i64>,
+    /// When the provider lets the newest run go on, if it deferred it and told.
+    pub(crate) not_before: Option<DateTime<Utc>>,
 }
 
 impl Frequency {
@@ -150,6 +152,10 @@ impl Frequency {
                 .map_or(DateTime::<Utc>::MAX_UTC, |next| next.to_utc()),
             Frequency::Manual => return None,
         };
+        if let Some(not_before) = last.not_before {
+            // Neither the schedule nor the usual retries know better than the provider.
+            return Some(not_before);
+        }
         if last.failures == 0 {
             return Some(scheduled);
         }
@@ -268,9 +274,8 @@ mod tests {
         let zone = chrono_tz::Europe::London;
         let started = at("2026-11-22T12:00:00Z");
         let due = |failures| {
-            Frequency::Daily
-                .next(LastRuns { started: Some(started), failures, ..LastRuns::default() }, zone, 0)
-                .unwrap()
+            let last = LastRuns { started: Some(started), failures, ..LastRuns::default() };
+            Frequency::Daily.next(last, zone, 0).unwrap()
         };
         assert_eq!(due(1), at("2026-11-22T12:05:00Z"));
         assert_eq!(due(3), at("2026-11-22T12:20:00Z"));
@@ -283,6 +288,19 @@ mod tests {
         let last = LastRuns { started: Some(started), cut_off: true, ..LastRuns::default() };
         assert_eq!(Frequency::Weekly.next(last, chrono_tz::Europe::London, 0), Some(started));
         assert_eq!(Frequency::Manual.next(last, chrono_tz::Europe::London, 0), None);
+    }
+
+    #[test]
+    fn a_deferred_run_goes_on_when_the_provider_said_not_before_and_not_later() {
+        let due = |frequency: Frequency, not_before| {
+            let not_before = Some(at(not_before));
+            let last =
+                LastRuns { started: Some(at("2026-11-22T12:00:00Z")), failures: 1, not_before, ..LastRuns::default() };
+            frequency.next(last, chrono_tz::Europe::London, 0)
+        };
+        assert_eq!(due(Frequency::Daily, "2026-11-22T12:40:00Z"), Some(at("2026-11-22T12:40:00Z")));
+        assert_eq!(due(Frequency::Every(Length(900)), "2026-11-22T20:00:00Z"), Some(at("2026-11-22T20:00:00Z")));
+        assert_eq!(due(Frequency::Manual, "2026-11-22T20:00:00Z"), None);
     }
 
     #[test]

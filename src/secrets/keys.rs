@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use ring::digest::{self, SHA256};
+use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -19,6 +21,7 @@ const CHECKSUM_DOMAIN: &[u8] = b"skillsctl/key-checksum/v1";
 const CHECK_DOMAIN: &str = "skillsctl/check/v1";
 const CHECK_VALUE: &[u8] = b"skillsctl key check";
 const DEK_DOMAIN: &str = "skillsctl/dek/v1";
+const NAMES_DOMAIN: &[u8] = b"skillsctl/names/v1";
 const TEXT_LABEL: &str = "skillsctl-key-1";
 
 /// Which master key: the first 8 bytes of a hash of it, as 16 hexadecimal digits. No secret.
@@ -197,6 +200,37 @@ impl MasterKey {
     }
 }
 
+impl MasterKey {
+    /// Returns what makes names out of secrets.
+    pub(crate) fn names(&self) -> Names {
+        let pseudorandom = Salt::new(HKDF_SHA256, NAMES_DOMAIN).extract(&*self.0);
+        let derived = pseudorandom.expand(&[b"hmac"], hmac::HMAC_SHA256).expect("the length is one that HKDF can give");
+        Names(hmac::Key::from(derived))
+    }
+}
+
+/// Makes names out of secrets: the same for the same ones, and of no use to who reads them without the master key.
+#[derive(Clone)]
+pub(crate) struct Names(hmac::Key);
+
+impl Names {
+    /// Returns 32 hexadecimal digits for these parts in this order.
+    pub(crate) fn of<'p>(&self, parts: impl IntoIterator<Item = &'p str>) -> String {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        hex::encode(&context.sign().as_ref()[..16])
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names(..)")
+    }
+}
+
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MasterKey({})", self.id())
@@ -255,6 +289,15 @@ mod tests {
     use super::*;
 
     const DB: &str = "6f1d0c2a";
+
+    #[test]
+    fn names_are_the_same_for_the_same_parts_under_the_same_key_only() {
+        let key = master();
+        let name = key.names().of(["ab", "c"]);
+        assert_eq!((name.len(), &name), (32, &key.names().of(["ab", "c"])));
+        assert_ne!(name, key.names().of(["a", "bc"]));
+        assert_ne!(name, master().names().of(["ab", "c"]));
+    }
 
     fn master() -> MasterKey {
         MasterKey::generate(&SystemRandom::new()).unwrap()

@@ -5,6 +5,8 @@
 //!   wraps DataKey      AAD: "skillsctl/dek/v1" | database | organization | version
 //!     seals a Secret   AAD: "skillsctl/cred/v1" | database | organization | provider | field
 //!                           | credential | version | data key version
+//!     seals a token    AAD: "skillsctl/token/v1" | database | organization | provider | basis
+//!                           | got at | expires at | data key version
 //! ```
 //!
 //! The associated data (AAD) is authenticated and not stored: it is made again from where the value was found, so
@@ -17,10 +19,12 @@ mod redact;
 mod rsa;
 mod sealed;
 mod secret;
+mod token;
 
 pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
-pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey};
+pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
 pub(crate) use redact::redact;
 pub(crate) use rsa::sign_rs256;
 pub(crate) use sealed::Sealed;
 pub(crate) use secret::Secret;
+pub(crate) use token::{TokenContext, open_token, seal_token};

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::text::{self, stamp};
+use super::tokens;
 use crate::domain::names::Name;
 use crate::secrets::{KeyId, Sealed};
 
@@ -14,6 +15,8 @@ use crate::secrets::{KeyId, Sealed};
 #[derive(Debug, Clone)]
 pub(crate) struct Credential {
     pub(crate) id: i64,
+    /// The row that a person set, of which the provider may have replaced the value since.
+    pub(crate) given: i64,
     pub(crate) provider: Name,
     pub(crate) field: Name,
     pub(crate) version: i64,
@@ -26,7 +29,7 @@ pub(crate) struct Credential {
 }
 
 const SELECT: &str =
-    "SELECT c.id, p.slug AS provider, c.field, c.version, c.data_key_version, c.sealed, c.fingerprint, c.created_by,
+    "SELECT c.id, coalesce(c.given_id, c.id) AS given, p.slug AS provider, c.field, c.version, c.data_key_version, c.sealed, c.fingerprint, c.created_by,
             c.created_at
      FROM organization_credentials c JOIN integration_providers p ON p.id = c.provider_id
      WHERE c.organization_id = :organization AND c.stage = 'current'";
@@ -34,6 +37,7 @@ const SELECT: &str =
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Credential> {
     Ok(Credential {
         id: row.get("id")?,
+        given: row.get("given")?,
         provider: text::parsed(row, "provider")?,
         field: text::parsed(row, "field")?,
         version: row.get("version")?,
@@ -115,8 +119,15 @@ pub(crate) fn fill(tx: &Connection, id: i64, sealed: &Sealed, fingerprint: &str)
     Ok(())
 }
 
-/// Deletes all stages of a field. Returns false if there was none.
+/// Notes that a credential takes the place of one that a person set: it is the provider who has replaced it.
+pub(crate) fn succeed(tx: &Connection, id: i64, given: i64) -> Result<()> {
+    tx.execute("UPDATE organization_credentials SET given_id = ?2 WHERE id = ?1", (id, given))?;
+    Ok(())
+}
+
+/// Deletes all stages of a field, and the token it may have been of use to get. Returns false if there was none.
 pub(crate) fn delete(tx: &Connection, organization_id: i64, provider_id: i64, field: &str) -> Result<bool> {
+    tokens::forget(tx, organization_id, provider_id)?;
     let deleted = tx.execute(
         "DELETE FROM organization_credentials WHERE organization_id = :organization AND provider_id = :provider AND field = :field",
         named_params! { ":organization": organization_id, ":provider": provider_id, ":field": field },

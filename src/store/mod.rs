@@ -10,6 +10,7 @@ pub(crate) mod quarantine;
 pub(crate) mod records;
 pub(crate) mod runs;
 pub(crate) mod state;
+pub(crate) mod tokens;
 
 mod failure;
 mod open;
@@ -115,6 +116,11 @@ pub(crate) mod tests {
     /// Returns a database in memory with the real schema.
     pub(crate) fn memory() -> Store {
         open::memory().unwrap()
+    }
+
+    /// Returns one that says it is at a path, for what is kept beside a database.
+    pub(crate) fn memory_at(path: &Path) -> Store {
+        Store { path: path.to_owned(), ..memory() }
     }
 
     #[test]

@@ -212,6 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("skills.db");
+        create(&path).unwrap();
+        let first = include_str!("../../tests/fixtures/schema_1.sql");
+        Connection::open(&path).unwrap().execute_batch(first).unwrap();
+        let store = open(&path).unwrap();
+        assert_eq!(schema_version(store.read()).unwrap(), newest_schema());
+        let credentials = super::super::credentials::all(store.read(), 1).unwrap();
+        assert!(credentials.len() == 2 && credentials.iter().all(|credential| credential.given == credential.id));
+        let runs = super::super::runs::all_last_runs(store.read()).unwrap();
+        assert!(!runs.is_empty() && runs.values().all(|last| last.not_before.is_none()));
+        let broken: i64 =
+            store.read().query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(broken, 0);
+    }
+
+    #[test]
     fn a_newer_database_is_refused_untouched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("skills.db");

@@ -129,10 +129,12 @@ pub(crate) struct Run {
     pub(crate) error_code: Option<String>,
     pub(crate) error: Option<String>,
     pub(crate) hint: Option<String>,
+    /// When the provider lets a deferred run go on, if it told.
+    pub(crate) due_at: Option<DateTime<Utc>>,
 }
 
 const SELECT: &str = "SELECT r.id, o.slug AS organization, p.slug AS provider, r.trigger, r.started_at, r.finished_at, r.outcome, r.tally,
-            r.warnings, r.error_code, r.error, r.hint
+            r.warnings, r.error_code, r.error, r.hint, r.due_at
      FROM integration_sync_logs r
      JOIN organizations o ON o.id = r.organization_id
      JOIN integration_providers p ON p.id = r.provider_id";
@@ -151,6 +153,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         error_code: row.get("error_code")?,
         error: row.get("error")?,
         hint: row.get("hint")?,
+        due_at: text::at_or_null(row, "due_at")?,
     })
 }
 
@@ -192,24 +195,27 @@ pub(crate) struct Finish<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) warnings: &'a [String],
     pub(crate) error: Option<&'a UserError>,
+    /// When the provider lets a deferred run go on, if it told.
+    pub(crate) due_at: Option<DateTime<Utc>>,
 }
 
 /// Records how a run ended.
 pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTime<Utc>) -> Result<()> {
     tx.execute(
         "UPDATE integration_sync_logs SET finished_at = :now, outcome = :outcome, tally = :tally, warnings = :warnings,
-                error_code = :code, error = :error, hint = :hint WHERE id = :id",
+                error_code = :code, error = :error, hint = :hint, due_at = :due_at WHERE id = :id",
         named_params! {
             ":id": id, ":now": stamp(now), ":outcome": finish.outcome.as_str(), ":tally": serde_json::to_string(finish.tally)?,
             ":warnings": serde_json::to_string(finish.warnings)?, ":code": finish.error.map(|error| error.code),
             ":error": finish.error.map(|error| error.message.as_str()), ":hint": finish.error.and_then(|error| error.hint.as_deref()),
+            ":due_at": finish.due_at.map(stamp),
         },
     )?;
     Ok(())
 }
 
 // Failures are counted only where the newest run was one, which is seldom. One that was cut off is none.
-const LAST_RUNS: &str = "SELECT r.organization_id, r.provider_id, r.id, r.started_at,
+const LAST_RUNS: &str = "SELECT r.organization_id, r.provider_id, r.id, r.started_at, r.due_at,
             r.outcome = 'deferred' AND r.error_code IS 'out_of_time' AS cut_off,
             CASE WHEN r.outcome IN ('ok', 'partial') THEN 0 ELSE
                 (SELECT count(*) FROM integration_sync_logs f
@@ -227,6 +233,7 @@ fn last_runs(row: &Row<'_>) -> rusqlite::Result<LastRuns> {
         failures: row.get("failures")?,
         cut_off: row.get("cut_off")?,
         newest: row.get("id")?,
+        not_before: text::at_or_null(row, "due_at")?,
     })
 }
 

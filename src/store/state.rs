@@ -186,6 +186,17 @@ pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i
     Ok(())
 }
 
+/// Has the open reads of a pair begin with their first page: a place among the pages that one credential sees means
+/// nothing among those of another.
+pub(crate) fn begin_again(tx: &Connection, (organization_id, provider_id): (i64, i64)) -> Result<()> {
+    tx.execute(
+        "UPDATE sync_state SET open_read = json_set(open_read, '$.position', NULL, '$.each', 0)
+         WHERE organization_id = ?1 AND provider_id = ?2 AND open_read IS NOT NULL",
+        (organization_id, provider_id),
+    )?;
+    Ok(())
+}
+
 /// Forgets how far the providers of an organization that are none of `active` were read: their next read is a full one.
 pub(crate) fn forget_others(tx: &Connection, organization_id: i64, active: &[i64]) -> Result<()> {
     // The count of full reads goes on: rows carry it.

@@ -76,6 +76,8 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
                 // A run far in the future was started by a wrong clock: waiting for it would be waiting for ever.
                 last = LastRuns { newest: last.newest, ..LastRuns::default() };
             }
+            // Nobody is put off for longer; a moment beyond that was taken from a wrong clock too.
+            last.not_before = last.not_before.filter(|not_before| *not_before <= now + CLOCKS);
             let seed = seed(&organization.slug, schedule.name.as_str());
             let next = frequency.next(last, organization.time_zone, seed);
             if force || next.is_some_and(|next| next <= now) {

@@ -233,11 +233,11 @@ fn failed(engine: &Engine<'_>, names: (&str, &str), fault: anyhow::Error, took: 
 
 fn one(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, provider: &Name) -> Result<Ended> {
     let planned = resolve::plan(engine, organization, provider).and_then(|plan| {
-        let secrets = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
-        Ok((plan, secrets))
+        let opened = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
+        Ok((plan, opened))
     });
     match planned {
-        Ok((plan, secrets)) => run::run(engine, turn, &plan, secrets),
+        Ok((plan, opened)) => run::run(engine, turn, &plan, opened),
         Err(error) => match error.downcast::<UserError>() {
             Ok(error) => unplanned(engine, organization, provider, error),
             Err(fault) => Err(fault),
@@ -251,7 +251,7 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
     let run_id = match stored {
         Some(provider_id) => {
             let log = super::log::RunLog::start(engine, (organization.id, provider_id))?;
-            log.finish(engine, &Tally::default(), &[], Outcome::Failed, Some(&error))?;
+            log.finish(engine, &Tally::default(), &[], Outcome::Failed, (Some(&error), None))?;
             log.id
         }
         None => None,

@@ -1,15 +1,13 @@
 //! One run at a time for a pair of organization and provider: kernel locks on a file of its own beside the database.
 //!
-//! The kernel frees them when the process ends, however it ends, so nothing is ever left stuck. The database's own files
-//! are never opened for this: closing them would drop SQLite's locks.
+//! The kernel frees them when the process ends, however it ends, so nothing is ever left stuck.
 //!
 //! `flock` keeps two runs apart. A record lock on the same file is for those who look: the kernel can be asked about one
 //! without taking anything, so that no `status` turns a sync away that begins at the same moment.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -17,6 +15,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
+use crate::locks;
 use crate::mutants;
 
 /// A held lock; dropping it frees it.
@@ -83,22 +82,8 @@ impl fmt::Display for Holder {
 /// Takes the lock of a pair, or says who holds it.
 pub(crate) fn take(database: &Path, (organization, provider): (&str, &str), now: DateTime<Utc>) -> Result<Taken> {
     let path = path(database, organization, provider);
-    if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("creating the folder `{}`", folder.display()))?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0))
-        .open(&path)
-        .with_context(|| format!("opening the lock `{}`", path.display()))?;
+    let opened = locks::open(&locks::folder(database), &name(organization, provider));
+    let file = opened.with_context(|| format!("opening the lock `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         // The mutant goes on without it.
@@ -120,9 +105,11 @@ pub(crate) fn is_held(database: &Path, organization: &str, provider: &str) -> bo
 }
 
 fn path(database: &Path, organization: &str, provider: &str) -> PathBuf {
-    let mut folder = database.as_os_str().to_owned();
-    folder.push(".locks");
-    PathBuf::from(folder).join(format!("run-{organization}-{provider}"))
+    locks::folder(database).join(name(organization, provider))
+}
+
+fn name(organization: &str, provider: &str) -> String {
+    format!("run-{organization}-{provider}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Stage 6: a run in `integration_sync_logs`, from its start to however it ended.
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 
 use super::Engine;
 use super::resolve::Plan;
@@ -39,11 +40,12 @@ impl RunLog {
         tally: &Tally,
         warnings: &[String],
         outcome: Outcome,
-        error: Option<&UserError>,
+        (error, due_at): (Option<&UserError>, Option<DateTime<Utc>>),
     ) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &Finish { outcome, tally, warnings, error }, now))?;
+        let finish = Finish { outcome, tally, warnings, error, due_at };
+        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &finish, now))?;
         mutants::point("run finished");
         Ok(())
     }

@@ -14,6 +14,7 @@ mod remarks;
 mod resolve;
 mod run;
 mod sweep;
+mod tokens;
 mod transform;
 mod turn;
 mod upsert;
@@ -29,7 +30,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 pub(crate) use fleet::{Report, RunReport, sync};
-pub(crate) use resolve::connect;
+pub(crate) use tokens::Tokens;
 
 use crate::connector::Limits;
 use crate::domain::moment::Range;
@@ -96,12 +97,13 @@ impl<'a> Engine<'a> {
         watch: &'a (dyn Fn(&Event<'_>) + Sync),
     ) -> Result<Self> {
         let library = Library::read(store.read())?;
+        let limits = Limits::beside(store.path(), vault.names());
         Ok(Engine {
             store: Mutex::new(store),
             library,
             vault,
             client: Client::new(),
-            limits: Limits::default(),
+            limits,
             stop,
             broken: OnceLock::new(),
             halt: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Engine;
 use super::filter::Filters;
 use super::transform::Transform;
-use crate::connector::{Connector, Parts};
+use crate::connector::{Connector, Keeper, Parts};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{Manifest, Stream};
 use crate::domain::names::Name;
@@ -16,10 +16,8 @@ use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
 use crate::lookup::Integration;
 use crate::secrets::Secret;
-use crate::store::Store;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::providers::Provider;
-use crate::vault::Vault;
 
 /// Everything one run does.
 pub(super) struct Plan {
@@ -188,30 +186,21 @@ fn list(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Returns what a call to a provider is made of, for commands that make one: manifest, settings, and opened secrets.
-pub(crate) fn connect(
-    store: &Store,
-    vault: &Vault,
-    organization: &Organization,
-    integration: &Integration,
-) -> Result<(BTreeMap<String, Value>, BTreeMap<Name, Secret>)> {
-    let secrets = vault.open(store.read(), organization, &integration.provider)?;
-    Ok((integration.settings.declared(), secrets))
-}
-
 impl Plan {
-    /// Returns the connector of the plan. `rotate` stores a secret that the provider replaced.
+    /// Returns the connector of the plan. `keeper` is where its secrets and its token are.
     pub(super) fn connector<'p>(
         &'p self,
         engine: &'p Engine<'_>,
         secrets: BTreeMap<Name, Secret>,
-        rotate: &'p crate::connector::Rotate<'p>,
+        keeper: &'p dyn Keeper,
     ) -> Connector<'p> {
         Connector::new(Parts {
             manifest: &self.manifest,
             settings: self.settings.clone(),
             secrets,
-            rotate,
+            owner: self.organization.slug.as_str(),
+            keeper,
+            proof_since: None,
             client: &engine.client,
             limits: &engine.limits,
             stop: &engine.halt,

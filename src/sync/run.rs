@@ -1,6 +1,6 @@
 //! One run: one provider of one organization through all stages.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -8,20 +8,20 @@ use anyhow::Result;
 use super::log::{RunLog, addressed};
 use super::remarks::Remarks;
 use super::resolve::{Plan, StreamPlan};
+use super::tokens::Tokens;
 use super::turn::Turn;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, job, sweep};
 use crate::connector::{Connector, Failure, Page};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{PageKind, Sweep};
-use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::mutants;
-use crate::secrets::Secret;
 use crate::store::records::{self, Owner};
 use crate::store::runs::{Outcome, Tally};
 use crate::store::state::{self, Mode, OpenRead, StreamState};
-use crate::store::{Connection, Keep, audit, quarantine};
+use crate::store::{Connection, Keep, quarantine};
+use crate::vault::Opened;
 
 /// How a run ended.
 pub(super) struct Ended {
@@ -48,30 +48,17 @@ struct Run<'r> {
 }
 
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
-pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, secrets: BTreeMap<Name, Secret>) -> Result<Ended> {
+pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Opened) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair)?;
-    let rotate = |field: &Name, value: &Secret| {
-        let now = engine.now();
-        let actor = engine.options.actor.as_str();
-        let subject = format!("{}/{}/{field}", plan.organization.slug, plan.provider.slug);
-        // Kept even in a dry run: the provider has replaced it, and the old one may be worth nothing.
-        let mut store = engine.store();
-        store.change(Keep::Yes, |tx| {
-            let stored = engine.vault.set(tx, (&plan.organization, &plan.provider), field, value, (actor, now))?;
-            let entry = audit::Entry {
-                actor,
-                action: "credential rotate",
-                subject: &subject,
-                before: None,
-                after: Some(&stored.fingerprint),
-            };
-            audit::insert(tx, now, &entry)
-        })?;
-        // Pages may be lost in a power failure and read again; this may not.
-        store.checkpoint()
-    };
-    let connector = plan.connector(engine, secrets, &rotate);
+    let (tokens, secrets) = Tokens::of(
+        (&engine.store, engine.vault),
+        (&plan.organization, &plan.provider),
+        &plan.settings,
+        opened,
+        &engine.options.actor,
+    );
+    let connector = plan.connector(engine, secrets, &tokens);
     let room = match plan.organization.max_learners {
         Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
         None => None,
@@ -81,11 +68,15 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, secrets: BT
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, .. } = run;
+    let due_at = match &failure {
+        Some(Failure::Defer(_, due_at)) => *due_at,
+        _ => None,
+    };
     let (outcome, error) = match failure {
         None if tally.quarantined > 0 || tally.over_cap > 0 => (Outcome::Partial, None),
         None => (Outcome::Ok, None),
         Some(Failure::Skip(error)) => (Outcome::Partial, Some(error)),
-        Some(Failure::Defer(error)) => (Outcome::Deferred, Some(error)),
+        Some(Failure::Defer(error, _)) => (Outcome::Deferred, Some(error)),
         Some(
             Failure::Refused(error)
             | Failure::Stream(error)
@@ -110,12 +101,16 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, secrets: BT
         Some(Failure::Internal(fault)) => {
             // The log may be impossible to write too; the fault itself is what must be told.
             let error = UserError::new(Exit::Fault, "internal", format!("{fault:#}"));
-            log.finish(engine, &tally, &warnings, Outcome::Failed, Some(&error)).ok();
+            log.finish(engine, &tally, &warnings, Outcome::Failed, (Some(&error), None)).ok();
             return Err(fault);
         }
     };
+    if error.as_ref().is_some_and(|error| error.code == "credential_replaced") {
+        // A page may have been written since it was.
+        engine.store().change(engine.options.keep, |tx| state::begin_again(tx, pair))?;
+    }
     let error = error.map(|error| addressed(error, plan));
-    log.finish(engine, &tally, &warnings, outcome, error.as_ref())?;
+    log.finish(engine, &tally, &warnings, outcome, (error.as_ref(), due_at))?;
     Ok(Ended { run_id: log.id, outcome, tally, warnings, error })
 }
 

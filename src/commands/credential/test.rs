@@ -14,12 +14,11 @@ use crate::error::{Exit, UserError};
 use crate::http::Client;
 use crate::lookup::{self, Integration};
 use crate::output::{ALWAYS, Cell, Column, List, State};
-use crate::secrets::Secret;
 use crate::session::Session;
 use crate::stop::Stop;
+use crate::store::Store;
 use crate::store::organizations::{self, Organization};
-use crate::store::{Keep, Store, audit};
-use crate::sync;
+use crate::sync::Tokens;
 use crate::vault::Vault;
 
 /// Test the credentials of an organization by one small call to each provider
@@ -68,6 +67,7 @@ pub(in crate::commands) fn run(args: &TestArgs, session: &Session) -> Result<Exi
         session,
         organization: &organization,
         vault: &vault,
+        limits: Limits::beside(store.path(), vault.names()),
         store: Mutex::new(store),
         client: Client::new(),
         stop: Stop::watch()?,
@@ -81,9 +81,10 @@ struct Tester<'a> {
     session: &'a Session,
     organization: &'a Organization,
     vault: &'a Vault,
-    /// Shared with whoever stores a rotated secret in the middle of a call.
+    /// Shared with whoever stores a token in the middle of a call.
     store: Mutex<Store>,
     client: Client,
+    limits: Limits,
     stop: Stop,
 }
 
@@ -105,7 +106,7 @@ impl Tester<'_> {
                 | Failure::Restart(error)
                 | Failure::Halve(error)
                 | Failure::NoJob(error)
-                | Failure::Defer(error)
+                | Failure::Defer(error, _)
                 | Failure::Stream(error),
             ) => Err(error),
         };
@@ -127,25 +128,28 @@ impl Tester<'_> {
 
     fn call(&self, integration: &Integration) -> Result<Vec<(String, String)>, Failure> {
         let Integration { provider, manifest, .. } = integration;
-        let connected = {
+        let settings = integration.settings.declared();
+        let opened = {
             let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            sync::connect(&store, self.vault, self.organization, integration)
+            self.vault.open(store.read(), self.organization, provider).map_err(failure)?
         };
-        let (declared, secrets) = connected.map_err(failure)?;
+        let place = (self.organization, provider);
+        let (tokens, secrets) = Tokens::of((&self.store, self.vault), place, &settings, opened, &self.session.actor);
         self.complete(integration, |name| secrets.contains_key(name)).map_err(Failure::Refused)?;
         if manifest.check.is_none() {
             let message = format!("the manifest of {} has no call to test a credential with", provider.name);
             return Err(Failure::Stream(UserError::new(Exit::Usage, "no_check", message)));
         }
-        let limits = Limits::default();
-        let rotate = |name: &Name, secret: &Secret| self.rotated(integration, name, secret);
         let connector = Connector::new(Parts {
             manifest,
-            settings: declared,
+            settings,
             secrets,
-            rotate: &rotate,
+            owner: self.organization.slug.as_str(),
+            keeper: &tokens,
+            // A token from before may be good although the credential is so no more.
+            proof_since: Some(self.session.now),
             client: &self.client,
-            limits: &limits,
+            limits: &self.limits,
             stop: self.stop.flag(),
         });
         connector.check()
@@ -166,24 +170,6 @@ impl Tester<'_> {
                 .hint(format!("`skillsctl credential set {org} {slug} {first}`")));
         }
         Ok(())
-    }
-
-    /// Stores a secret that the provider has replaced by a new one: the old one may be worth nothing from here on.
-    fn rotated(&self, integration: &Integration, name: &Name, secret: &Secret) -> Result<()> {
-        let Session { actor, now, .. } = self.session;
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        store.change(Keep::Yes, |tx| {
-            let place = (self.organization, &integration.provider);
-            let stored = self.vault.set(tx, place, name, secret, (actor, *now))?;
-            let entry = audit::Entry {
-                actor,
-                action: "credential rotated by provider",
-                subject: &format!("{}/{}/{name}", self.organization.slug, integration.provider.slug),
-                before: None,
-                after: Some(&stored.fingerprint),
-            };
-            audit::insert(tx, *now, &entry)
-        })
     }
 }
 

@@ -87,6 +87,10 @@ struct Shown {
     error_code: Option<String>,
     error: Option<String>,
     hint: Option<String>,
+    /// When the provider lets a deferred run go on, if it told.
+    due_at: Option<String>,
+    #[serde(skip)]
+    due: Option<DateTime<Utc>>,
     #[serde(skip)]
     started: DateTime<Utc>,
 }
@@ -108,6 +112,8 @@ impl Shown {
             error_code: run.error_code,
             error: run.error,
             hint: run.hint,
+            due_at: run.due_at.map(stamp),
+            due: run.due_at,
             started: run.started_at,
         }
     }

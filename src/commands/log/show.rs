@@ -89,7 +89,7 @@ fn next(run: &Run) -> Vec<String> {
         Outcome::Ok | Outcome::Running => {}
         Outcome::Interrupted | Outcome::Deferred => next.push(format!("{sync}   goes on where it stood")),
         Outcome::Partial | Outcome::Failed => {
-            let refused = ["refused", "not_allowed", "wrong_account", "not_readable", "credential", "sealed"];
+            let refused = ["refused", "reauth", "not_allowed", "wrong_account", "not_readable", "credential", "sealed"];
             if run.error_code.as_deref().is_some_and(|code| refused.iter().any(|word| code.contains(word))) {
                 next.push(format!("skillsctl credential test {organization} {provider}"));
             }
@@ -112,18 +112,19 @@ fn next(run: &Run) -> Vec<String> {
 fn text(details: &Details, look: &Look) -> String {
     let run = &details.run;
     let took = run.duration_ms.map(|took| look.duration_ms(took));
-    let mut text = pairs(
-        &[
-            ("run", Cell::text(&run.run)),
-            ("organization", Cell::text(&run.organization)),
-            ("provider", Cell::text(&run.provider)),
-            ("trigger", Cell::text(run.trigger.as_str())),
-            ("outcome", outcome(run.outcome)),
-            ("started", Cell::time(run.started)),
-            ("took", Cell::text_or_empty(took)),
-        ],
-        look,
-    );
+    let mut facts = vec![
+        ("run", Cell::text(&run.run)),
+        ("organization", Cell::text(&run.organization)),
+        ("provider", Cell::text(&run.provider)),
+        ("trigger", Cell::text(run.trigger.as_str())),
+        ("outcome", outcome(run.outcome)),
+        ("started", Cell::time(run.started)),
+        ("took", Cell::text_or_empty(took)),
+    ];
+    if run.due.is_some() {
+        facts.push(("due again", Cell::time(run.due)));
+    }
+    let mut text = pairs(&facts, look);
     text += &section("Counted", &block(&counters(&run.tally, look), 2, look), look);
     if let Some(error) = &run.error {
         let code = run.error_code.as_deref().unwrap_or("error");

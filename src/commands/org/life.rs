@@ -10,7 +10,7 @@ use crate::error::Exit;
 use crate::output::Change;
 use crate::session::Session;
 use crate::store::organizations::{self, Organization, Status};
-use crate::store::{Connection, Store, credentials, records};
+use crate::store::{Connection, Store, credentials, records, tokens};
 
 /// Suspend an organization: everything is kept, nothing is synced
 #[derive(Debug, Args)]
@@ -131,6 +131,9 @@ fn to_status(
     let (before, after) = (organization.status.as_str(), status.as_str());
     store.change(session.keep, |tx| {
         organizations::update(tx, &edited, session.now)?;
+        if status == Status::Deleted {
+            tokens::forget_all(tx, organization.id)?;
+        }
         change::record(tx, session, (action, organization.slug.as_str()), (Some(before), Some(after)))
     })?;
     changed.changes.push(Change {

@@ -96,6 +96,11 @@ struct Limit {
     name: String,
     rate: String,
     only: Option<String>,
+    /// The headers by which the provider tells its own count.
+    remaining: Option<String>,
+    used: Option<String>,
+    /// The share of what `used` counts at which a run stops.
+    stop_at: Option<f64>,
 }
 
 pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit> {
@@ -148,6 +153,9 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         name: name.clone(),
         rate: limit.rate(&defaults).map_or_else(|_| limit.rate.to_string(), |rate| rate.to_string()),
         only: limit.only.clone(),
+        remaining: limit.remaining.as_ref().map(|header| header.as_str().to_owned()),
+        used: limit.used.as_ref().map(|header| header.as_str().to_owned()),
+        stop_at: limit.stop_at,
     });
     Shown {
         slug: provider.slug.to_string(),
@@ -203,7 +211,12 @@ fn text(shown: &Shown, look: &Look) -> String {
     let limits = shown.limits.iter().map(|limit| {
         let only =
             limit.only.as_ref().map_or_else(|| "all requests".to_owned(), |only| format!("requests to `{only}`"));
-        vec![Cell::text(&limit.rate), Cell::text(only)]
+        let told = match (&limit.remaining, &limit.used, limit.stop_at) {
+            (_, Some(used), Some(stop_at)) => Some(format!("stops where {used} says {:.0} %", stop_at * 100.0)),
+            (Some(remaining), ..) => Some(format!("lowered by {remaining}")),
+            _ => None,
+        };
+        vec![Cell::text(&limit.rate), Cell::text(only), Cell::text_or_empty(told)]
     });
     text + &section("Limits", limits.collect(), look)
 }

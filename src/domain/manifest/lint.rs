@@ -91,6 +91,21 @@ impl Lint<'_> {
             if limit.only.as_deref().is_some_and(|only| regex::Regex::new(only).is_err()) {
                 self.find(&["http", "limits", name, "only"], "this is not a regular expression");
             }
+            if limit.reset.is_some() && limit.remaining.is_none() && limit.used.is_none() {
+                self.find(
+                    &["http", "limits", name, "reset"],
+                    "`reset` says when `remaining` or `used` begins anew: name it",
+                );
+            }
+            if limit.used.is_some() != limit.stop_at.is_some() {
+                self.find(
+                    &["http", "limits", name],
+                    "`used` and `stop_at` need each other: what is counted, and how much of it is too much",
+                );
+            }
+            if limit.stop_at.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+                self.find(&["http", "limits", name, "stop_at"], "this is a share of the allowance: above 0, at most 1");
+            }
         }
         self.errors(&["http"], &http.errors, None);
     }
@@ -394,6 +409,23 @@ mod tests {
     }
 
     #[test]
+    fn limits_name_headers_that_belong_together() {
+        let error = |limit: &str| {
+            let text = format!(
+                "provider: x\nrevision: 1\nkind: lms\ntitle: X\nhttp:\n  base: https://x.example\n  limits: {{all: {limit}}}\n\
+                 streams:\n  a: {{key: id, records: '[]', full: {{get: /a}}}}\n"
+            );
+            load("x.yaml", &text).err().map(|error| error.message)
+        };
+        assert_eq!(error("{rate: 5/1s, remaining: X-Left, reset: X-Reset}"), None);
+        assert_eq!(error("{rate: 5/1s, used: X-Used, stop_at: 0.8}"), None);
+        assert!(error("{rate: 5/1s, remaining: 'X Left'}").unwrap().contains("not the name of a header"));
+        assert!(error("{rate: 5/1s, reset: X-Reset}").unwrap().contains("begins anew"));
+        assert!(error("{rate: 5/1s, used: X-Used}").unwrap().contains("need each other"));
+        assert!(error("{rate: 5/1s, used: X-Used, stop_at: 80}").unwrap().contains("at most 1"));
+    }
+
+    #[test]
     fn rules_for_answers_are_proved_wherever_they_stand() {
         let good = "{status: 403, do: skip_stream, hint: 'no {vars.set}'}";
         assert_eq!(error("", good), None);
@@ -451,7 +483,7 @@ mod tests {
         }
         assert!(wrong("1/1s", "full: {get: '/a/{job}'}", JOB).unwrap().contains("`{job}` has no source"));
         let told = "full: {get: /a, query: {at: '{page}'}, page: {token: next, total: total}}";
-        assert!(wrong("1/1s", told, JOB).unwrap().contains("a `total` tells the end of pages by"));
+        assert!(wrong("1/1s", told, JOB).unwrap().contains("a `total` is for pages that are counted"));
     }
 
     #[test]

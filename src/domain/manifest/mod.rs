@@ -259,6 +259,38 @@ pub(crate) struct Limit {
     pub(crate) rate: Template,
     /// A regular expression over the path of a request; without it the budget is for all requests.
     pub(crate) only: Option<String>,
+    /// The header of an answer that says how many requests are left; fewer than were counted here are believed.
+    pub(crate) remaining: Option<Header>,
+    /// The header that says when there are more again: in seconds, or as a moment.
+    pub(crate) reset: Option<Header>,
+    /// The header that says how much is used of a longer allowance, like `api-usage=18/5000`.
+    pub(crate) used: Option<Header>,
+    /// The share of that allowance at which a run stops, to leave the rest to others: `0.8`.
+    pub(crate) stop_at: Option<f64>,
+}
+
+/// The name of a header of an answer, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header(String);
+
+impl Header {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        // The characters of a token (RFC 9110 section 5.6.2).
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            let message =
+                format!("`{}` is not the name of a header, like `X-RateLimit-Remaining`", name.escape_debug());
+            return Err(serde::de::Error::custom(message));
+        }
+        Ok(Header(name.to_ascii_lowercase()))
+    }
 }
 
 impl Limit {

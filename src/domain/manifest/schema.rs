@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::read::WrittenPage;
-use super::{Manifest, Missing, Ordered, Page, Statuses, TokenAt};
+use super::{Header, Manifest, Missing, Ordered, Page, Statuses, TokenAt};
 use crate::domain::duration::Length;
 use crate::domain::expression::Condition;
 use crate::domain::names::Name;
@@ -56,6 +56,7 @@ scalar_schema! {
     Length: "Length", "A length of time, like `15m`";
     Name: "Name", "Lower-case letters, digits and `_`, starting with a letter";
     Condition: "Condition", "An expression over `status`, `headers` and `body`";
+    Header: "Header", "The name of a header, like `X-RateLimit-Remaining`";
     TokenAt: "TokenAt", "`text` for the whole body, or a path in a JSON body";
 }
 

@@ -26,7 +26,7 @@ use crate::store::organizations::{self, NewOrganization, Organization};
 use crate::store::presets::NewRevision;
 use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
-use crate::vault;
+use crate::vault::{self, Opened};
 
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
@@ -113,6 +113,8 @@ struct World {
     server: Server,
     engine: Engine<'static>,
     organization: Organization,
+    /// Where locks and budgets are.
+    _folder: tempfile::TempDir,
 }
 
 impl World {
@@ -122,7 +124,8 @@ impl World {
     }
 
     fn beside(server: Server, manifest: &str, settings: &str) -> Self {
-        let mut store = crate::store::tests::memory();
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = crate::store::tests::memory_at(&folder.path().join("skills.db"));
         let key = MasterKey::generate(&SystemRandom::new()).unwrap();
         let id = store.database_id().to_owned();
         let now = crate::config::now();
@@ -159,7 +162,8 @@ impl World {
             allow_mass_delete: false,
             actor: "test".into(),
         };
-        World { server, engine: Engine::new(store, vault, stop, options, &|_| ()).unwrap(), organization }
+        let engine = Engine::new(store, vault, stop, options, &|_| ()).unwrap();
+        World { server, engine, organization, _folder: folder }
     }
 
     /// Puts other defaults in force for the organization.
@@ -176,7 +180,7 @@ impl World {
 
     fn run(&self) -> Ended {
         let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
-        run::run(&self.engine, &turn::Turns::new(1).take(), &plan, std::collections::BTreeMap::new()).unwrap()
+        run::run(&self.engine, &turn::Turns::new(1).take(), &plan, Opened::default()).unwrap()
     }
 
     /// Runs, and proves that all went well.

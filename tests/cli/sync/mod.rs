@@ -2,8 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod budgets;
 mod bulk;
 mod deletes;
+mod demo;
 mod faults;
 mod interruptions;
 mod lab;
@@ -11,4 +13,5 @@ mod manifests;
 mod rules;
 mod scenarios;
 mod search;
+mod tokens;
 mod traps;
