@@ -113,18 +113,24 @@ impl Iterator for PageRead<'_> {
 const ASK_AGAIN: u32 = 3;
 
 impl PageRead<'_> {
-    /// Returns the next page. An empty one ends a read by key, so it is believed only if nothing is left.
+    /// Returns the next page. Where pages follow each other by key, an empty one seems to be the last: that is believed only
+    /// if nothing is left.
     fn whole_page(&mut self) -> Result<Page, Failure> {
         let told = matches!(self.read.page.kind, PageKind::Keyset(_)) && self.read.page.total.is_some();
         for again in 0.. {
             let page = self.page()?;
-            if !told || !page.records.is_empty() || page.gone > 0 || page.total == Some(0) {
+            let came = page.records.len() as u64 + page.gone;
+            if !told || page.next.is_some() || page.total.is_some_and(|left| left <= came) {
                 return Ok(page);
             }
             if again == ASK_AGAIN {
-                let left = page.total.map_or("does not say how many".to_owned(), |left| format!("says that {left}"));
-                let message =
-                    format!("{} answers an empty page but {left} records are left", self.connector.manifest.title);
+                let title = &self.connector.manifest.title;
+                let message = match page.total {
+                    Some(left) => {
+                        format!("{title} answers a last page of {came} records, but says that there are {left}")
+                    }
+                    None => format!("{title} answers a last page without saying that no records are left"),
+                };
                 return Err(Failure::Stream(
                     UserError::new(Exit::Unavailable, "page_incomplete", message)
                         .hint("what was read is kept; the next sync goes on there"),
@@ -167,7 +173,8 @@ impl PageRead<'_> {
         };
         let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total: Some(0) })
+            let total = matches!(self.read.page.kind, PageKind::Keyset(_)).then_some(0);
+            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total })
         } else {
             let body = match self.read.decode {
                 Decode::Json => decode::text(response, &what)?,

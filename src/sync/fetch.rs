@@ -70,12 +70,16 @@ pub(super) fn hold_back(plan: &StreamPlan, open: &mut OpenRead, now: DateTime<Ut
     open.until = open.until.map(|until| until.min(end));
 }
 
-/// Notes what a page says about how much there is, for reads whose pages are counted off.
+/// Notes what a page says about how much there is, for reads whose pages are counted off. `open` still stands before it.
 pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
-    let Some(total) = page.total.filter(|_| is_counted(read)) else { return };
-    let counted = open.counted.get_or_insert(Counted { first: total, last: total, came: 0 });
-    counted.last = total;
-    counted.came += page.records().len() as u64 + page.gone;
+    if open.position.is_none() {
+        let begun = page.total.filter(|_| is_counted(read));
+        open.counted = begun.map(|total| Counted { first: total, last: total, came: 0 });
+    }
+    if let Some(counted) = &mut open.counted {
+        counted.last = page.total.unwrap_or(counted.last);
+        counted.came += page.records().len() as u64 + page.gone;
+    }
 }
 
 /// Returns what is amiss with a read whose last page is there: fewer records came than there are, or some went meanwhile

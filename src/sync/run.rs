@@ -29,6 +29,14 @@ pub(super) struct Ended {
     pub(super) error: Option<UserError>,
 }
 
+/// What the records of a stream showed, over all its windows.
+#[derive(Default)]
+struct Shown {
+    /// Which sources any record had.
+    seen: Vec<bool>,
+    bad_values: u64,
+}
+
 /// A run under way.
 struct Run<'r> {
     engine: &'r Engine<'r>,
@@ -150,8 +158,9 @@ impl Run<'_> {
         let pair = self.pair();
         let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
         let (mut again, mut halved) = (false, false);
+        let (mut shown, before) = (Shown::default(), self.tally);
         loop {
-            match self.read(stream, &mut state) {
+            match self.read(stream, &mut state, &mut shown) {
                 Ok(()) if state.open_read.is_some() => again = false,
                 Err(Failure::Restart(error)) if !again => {
                     again = true;
@@ -169,9 +178,22 @@ impl Run<'_> {
                     state.open_read = Some(half);
                     self.change(|tx| state::put(tx, pair, &stream.name, &state))?;
                 }
-                ended => return ended,
+                Ok(()) => break,
+                failed => return failed,
             }
         }
+        let read = self.tally.read - before.read;
+        if read > 0 {
+            let sources = stream.transform.never_seen(&shown.seen).map(|source| format!("`{source}`"));
+            let sources = sources.collect::<Vec<_>>().join(", ");
+            if !sources.is_empty() {
+                self.warnings.push(format!("{}: none of the {read} records has {sources}", stream.name));
+            }
+        }
+        if shown.bad_values > 0 {
+            self.warnings.push(format!("{}: {} bad values were left empty", stream.name, shown.bad_values));
+        }
+        Ok(())
     }
 
     fn pair(&self) -> (i64, i64) {
@@ -183,7 +205,7 @@ impl Run<'_> {
     }
 
     /// Reads one window, or everything. What is left open in the state afterwards is the window that follows.
-    fn read(&mut self, stream: &StreamPlan, state: &mut StreamState) -> Result<(), Failure> {
+    fn read(&mut self, stream: &StreamPlan, state: &mut StreamState, shown: &mut Shown) -> Result<(), Failure> {
         let pair = self.pair();
         let (adopt, quarantined) = {
             let store = self.engine.store();
@@ -226,9 +248,8 @@ impl Run<'_> {
             has_quarantine: quarantined > 0,
             now,
         };
-        let before = self.tally;
         self.found.clear();
-        let (mut seen, mut bad_values, mut short) = (Vec::new(), 0, open.short);
+        let mut short = open.short;
         for each in open.each..stream.each.len() {
             let mut at = OpenRead { each, short, ..open.clone() };
             if each > open.each {
@@ -241,10 +262,10 @@ impl Run<'_> {
             self.warnings.extend(refused.map(|why| format!("{}: read without a job: {why}", stream.name)));
             let (read, begun) = (fetch::read_of(stream, &at), at.clone());
             fetch::pages(self.connector, stream, read, fetch::start(stream, &begun), |page| {
+                fetch::count(read, &mut at, &page);
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 fetch::hold_back(stream, &mut at, self.connector.provider_time(now));
-                fetch::count(read, &mut at, &page);
                 if let Some(why) = fetch::shortfall(&at) {
                     if let Some(open) = state.open_read.as_mut().filter(|open| !open.recounted) {
                         open.recounted = true;
@@ -257,23 +278,12 @@ impl Run<'_> {
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 let ended = OpenRead { job: None, counted: None, ..at.clone() };
                 state.open_read = Some(if at.position.is_some() { at.clone() } else { ended });
-                bad_values += self.page(stream, &mut writer, state, &page, &mut seen)?;
+                shown.bad_values += self.page(stream, &mut writer, state, &page, &mut shown.seen)?;
                 Ok(())
             })?;
             job::clear(self.connector, stream, &begun);
         }
-        self.finish_read(stream, state, &open, &writer.owner)?;
-        let read = self.tally.read - before.read;
-        if read > 0 {
-            let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
-            if !sources.is_empty() {
-                self.warnings.push(format!("{}: none of the {read} records has {}", stream.name, sources.join(", ")));
-            }
-        }
-        if bad_values > 0 {
-            self.warnings.push(format!("{}: {bad_values} bad values were left empty", stream.name));
-        }
-        Ok(())
+        self.finish_read(stream, state, &open, &writer.owner)
     }
 
     /// Writes one page: its rows, the progress and the counters in one transaction.

@@ -351,3 +351,38 @@ fn a_detail_may_be_missing_with_other_statuses_than_404() {
     world.run_well();
     assert_eq!(world.live(), ["1", "3"]);
 }
+
+#[test]
+fn a_short_page_is_no_end_where_more_is_left() {
+    let short = TOLD.replace("total: left", "total: left, size: '2', stop: [short_page]");
+    let world = World::new(&short, NAMES);
+    let mut cut = true;
+    world.server.play(move |asked| match asked {
+        "GET /all?after=0" if std::mem::take(&mut cut) => json(r#"{"rows":[{"id":1}],"left":3}"#),
+        "GET /all?after=0" => json(r#"{"rows":[{"id":1},{"id":2}],"left":3}"#),
+        _ => json(r#"{"rows":[{"id":3}],"left":1}"#),
+    });
+    world.run_well();
+    assert_eq!((world.live().len(), world.server.seen().len()), (3, 3));
+}
+
+#[test]
+fn a_total_that_only_some_pages_tell_is_no_shortfall() {
+    let rule = "    errors: [{status: 204, do: empty_page}]\n";
+    let world = World::new(&format!("{NUMBERED}{rule}"), NAMES);
+    world.server.play(|asked| match asked {
+        "GET /all?page=1" => json(r#"{"rows":[{"id":1,"name":"N"},{"id":2,"name":"N"}],"total":3}"#),
+        "GET /all?page=2" => json(r#"{"rows":[{"id":3,"name":"N"}]}"#),
+        _ => (204, String::new(), String::new()),
+    });
+    let ended = world.run();
+    assert_eq!((ended.warnings, world.live().len()), (Vec::new(), 3));
+}
+
+#[test]
+fn a_source_that_no_record_has_is_told_once_for_all_windows() {
+    let world = read_days_ago(3, "overlap: 10m, step: 1d");
+    world.server.play(|asked| json(if asked.ends_with("after=0") { r#"[{"id":1}]"# } else { "[]" }));
+    let ended = world.run();
+    assert_eq!(ended.warnings, ["learners: none of the 4 records has `name`"]);
+}
