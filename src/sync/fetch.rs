@@ -27,6 +27,14 @@ pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
     now - plan.stream.cursor.as_ref().map_or(TimeDelta::zero(), |cursor| cursor.settle.delta())
 }
 
+/// Returns whether a stream that was read completely need not be read again yet.
+pub(super) fn rests(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) -> bool {
+    let again = plan.stream.every.and_then(|every| Some(state.watermark? + every.delta()));
+    state.open_read.is_none()
+        && state.shape.as_ref() == Some(&plan.shape)
+        && again.is_some_and(|again| now < again && state.watermark <= Some(now + CLOCKS))
+}
+
 /// Returns the window that begins at `from`, as long as it may be; `until` is where the last one ends.
 fn window(plan: &StreamPlan, from: DateTime<Utc>, until: DateTime<Utc>, step: Option<u32>) -> OpenRead {
     let longest = step.map(Length).or_else(|| plan.stream.cursor.as_ref().and_then(|cursor| cursor.step));

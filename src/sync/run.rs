@@ -157,6 +157,11 @@ impl Run<'_> {
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
         let pair = self.pair();
         let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
+        let options = &self.engine.options;
+        let now = self.connector.provider_time(self.engine.now());
+        if !options.full && options.stream.is_none() && fetch::rests(stream, &state, now) {
+            return Ok(());
+        }
         let (mut again, mut halved) = (false, false);
         let (mut shown, before) = (Shown::default(), self.tally);
         loop {

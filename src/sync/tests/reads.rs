@@ -386,3 +386,26 @@ fn a_source_that_no_record_has_is_told_once_for_all_windows() {
     let ended = world.run();
     assert_eq!(ended.warnings, ["learners: none of the 4 records has `name`"]);
 }
+
+#[test]
+fn a_stream_that_was_read_of_late_rests_unless_it_is_asked_for() {
+    let mut world = World::new(&format!("{LEARNERS}    every: 6h\n"), NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    assert_eq!(world.run_well().read, 3);
+    let asked = |world: &World| {
+        world.server.play(learners(&[1, 2, 3]));
+        world.run_well();
+        !world.server.seen().is_empty()
+    };
+    assert!(!asked(&world));
+    world.engine.options.stream = Some("learners".into());
+    assert!(asked(&world));
+    (world.engine.options.stream, world.engine.options.full) = (None, true);
+    assert!(asked(&world));
+    world.engine.options.full = false;
+    assert!(!asked(&world));
+    set_back(&world, 1);
+    assert!(asked(&world) && !asked(&world));
+    world.resettle("    field_mappings: {learner.last_name: name, learner.status: name}\n");
+    assert!(asked(&world), "other settings are another read");
+}
