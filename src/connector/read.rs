@@ -149,7 +149,8 @@ impl PageRead<'_> {
         };
         let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
         let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total: Some(0) })
+            let total = matches!(self.read.page.kind, PageKind::Keyset(_)).then_some(0);
+            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total })
         } else {
             let body = match self.read.decode {
                 Decode::Json => connector.text(response, &what)?,

@@ -30,6 +30,14 @@ pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
     now - plan.stream.cursor.as_ref().map_or(TimeDelta::zero(), |cursor| cursor.settle.delta())
 }
 
+/// Returns whether a stream that was read completely need not be read again yet.
+pub(super) fn rests(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) -> bool {
+    let again = plan.stream.every.and_then(|every| Some(state.watermark? + every.delta()));
+    state.open_read.is_none()
+        && state.shape.as_ref() == Some(&plan.shape)
+        && again.is_some_and(|again| now < again && state.watermark <= Some(now + CLOCKS))
+}
+
 /// Returns the window that begins at `from`, as long as it may be; `until` is where the last one ends.
 fn window(plan: &StreamPlan, from: DateTime<Utc>, until: DateTime<Utc>, step: Option<u32>) -> OpenRead {
     let longest = step.map(Length).or_else(|| plan.stream.cursor.as_ref().and_then(|cursor| cursor.step));
@@ -64,12 +72,16 @@ pub(super) fn hold_back(plan: &StreamPlan, open: &mut OpenRead, now: DateTime<Ut
     open.until = open.until.map(|until| until.min(end));
 }
 
-/// Notes what a page says about how much there is, for reads whose pages are counted off.
+/// Notes what a page says about how much there is, for reads whose pages are counted off. `open` still stands before it.
 pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
-    let Some(total) = page.total.filter(|_| is_counted(read)) else { return };
-    let counted = open.counted.get_or_insert(Counted { first: total, last: total, came: 0 });
-    counted.last = total;
-    counted.came += page.records().len() as u64 + page.gone;
+    if open.position.is_none() {
+        let begun = page.total.filter(|_| is_counted(read));
+        open.counted = begun.map(|total| Counted { first: total, last: total, came: 0 });
+    }
+    if let Some(counted) = &mut open.counted {
+        counted.last = page.total.unwrap_or(counted.last);
+        counted.came += page.records().len() as u64 + page.gone;
+    }
 }
 
 /// Returns what is amiss with a read whose last page is there: fewer records came than there are, or some went meanwhile

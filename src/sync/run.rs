@@ -158,12 +158,17 @@ impl Run<'_> {
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
         let pair = self.pair();
         let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
-        if self.engine.options.backfill.is_some() {
+        let options = &self.engine.options;
+        let now = self.connector.provider_time(self.engine.now());
+        if options.backfill.is_some() {
             state.open_read = None;
+        } else if !options.full && options.stream.is_none() && fetch::rests(stream, &state, now) {
+            return Ok(());
         }
         let (mut again, mut halved) = (false, false);
+        let (mut seen, before) = (Vec::new(), self.tally);
         loop {
-            let read = self.read(stream, &mut state);
+            let read = self.read(stream, &mut state, &mut seen);
             self.tell(stream, self.connector.take_notices());
             match read {
                 Ok(()) if state.open_read.is_some() => again = false,
@@ -183,9 +188,19 @@ impl Run<'_> {
                     state.open_read = Some(half);
                     self.keep(stream, &state)?;
                 }
-                ended => return ended,
+                Ok(()) => break,
+                failed => return failed,
             }
         }
+        let read = self.tally.read - before.read;
+        if read > 0 {
+            let sources = stream.transform.never_seen(&seen).map(|source| format!("`{source}`"));
+            let sources = sources.collect::<Vec<_>>().join(", ");
+            if !sources.is_empty() {
+                self.tell(stream, [format!("none of the {read} records has {sources}")]);
+            }
+        }
+        Ok(())
     }
 
     /// Adds warnings of a stream.
@@ -215,7 +230,7 @@ impl Run<'_> {
     }
 
     /// Reads one window, or everything. What is left open in the state afterwards is the window that follows.
-    fn read(&mut self, stream: &StreamPlan, state: &mut StreamState) -> Result<(), Failure> {
+    fn read(&mut self, stream: &StreamPlan, state: &mut StreamState, seen: &mut Vec<bool>) -> Result<(), Failure> {
         let pair = self.pair();
         let (adopt, quarantined) = {
             let store = self.engine.store();
@@ -268,10 +283,9 @@ impl Run<'_> {
             has_quarantine: quarantined > 0,
             now,
         };
-        let before = self.tally;
         self.found.clear();
-        let (mut seen, mut remarks, mut failure) = (Vec::new(), Remarks::default(), None);
-        let mut at = open.clone();
+        let (mut remarks, mut failure) = (Remarks::default(), None);
+        let (mut at, before) = (open.clone(), self.tally.read);
         for each in open.each..stream.each.len() {
             if each > open.each {
                 at.begin_again();
@@ -284,10 +298,10 @@ impl Run<'_> {
             self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
             let (read, begun) = (fetch::read_of(stream, &at), at.clone());
             let pages = fetch::pages(self.connector, self.turn, stream, read, fetch::start(stream, &begun), |page| {
+                fetch::count(read, &mut at, &page);
                 at.position = page.next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 fetch::hold_back(stream, &mut at, self.connector.provider_time(now));
-                fetch::count(read, &mut at, &page);
                 if let Some(why) = fetch::shortfall(&at) {
                     if let Some(open) = state.open_read.as_mut().filter(|open| !open.recounted) {
                         open.recounted = true;
@@ -305,7 +319,7 @@ impl Run<'_> {
                 if mutants::on("watermark-first") {
                     state.watermark = Some(at.to);
                 }
-                remarks += self.page(stream, &mut writer, state, &page, &mut seen)?;
+                remarks += self.page(stream, &mut writer, state, &page, seen)?;
                 if let Some(open) = &state.open_read {
                     (at.keyless, at.shifted) = (open.keyless, open.shifted);
                 }
@@ -325,7 +339,7 @@ impl Run<'_> {
             }
             job::clear(self.connector, stream, &begun);
         }
-        let read = self.tally.read - before.read;
+        let read = self.tally.read - before;
         let cursor = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
         let field = cursor.map(ToString::to_string).unwrap_or_default();
         self.tell(stream, remarks.lines(&field, read));
@@ -341,14 +355,7 @@ impl Run<'_> {
                 || UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before");
             return Err(failure.unwrap_or_else(|| Failure::Restart(error())));
         }
-        self.finish_read(stream, state, &at, &writer.owner)?;
-        if read > 0 {
-            let sources: Vec<String> = stream.transform.never_seen(&seen).map(|source| format!("`{source}`")).collect();
-            if !sources.is_empty() {
-                self.warnings.push(format!("{}: none of the {read} records has {}", stream.name, sources.join(", ")));
-            }
-        }
-        Ok(())
+        self.finish_read(stream, state, &at, &writer.owner)
     }
 
     /// Writes one page: its rows, the progress and the counters in one transaction.

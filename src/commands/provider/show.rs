@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::duration::Length;
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{Deletes, Kind, Manifest, Sweep};
 use crate::error::Exit;
@@ -82,6 +83,8 @@ struct Stream {
     /// Whether changes can be read alone.
     incremental: bool,
     full_read_every_s: Option<u32>,
+    /// How much time lies at least between two reads.
+    read_every_s: Option<u32>,
     /// Whether a large full read is made by a job at the provider.
     job: bool,
     /// How deleted records are noticed: `flag`, `feed`, `sweep`.
@@ -89,6 +92,8 @@ struct Stream {
     unverified: Option<String>,
     #[serde(skip)]
     sweep: Sweep,
+    #[serde(skip)]
+    every: Option<Length>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,6 +146,8 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         fields: stream.fields.iter().map(|(name, path)| (name.clone(), path.to_string())).collect(),
         incremental: stream.changes.is_some(),
         full_read_every_s: stream.deletes.sweep.every().map(|length| length.0).filter(|_| stream.changes.is_some()),
+        read_every_s: stream.every.map(|length| length.0),
+        every: stream.every,
         job: stream.job.is_some(),
         deletes: noticed(&stream.deletes),
         unverified: stream.unverified.clone(),
@@ -255,6 +262,10 @@ fn stream_text(stream: &Stream, look: &Look) -> String {
         (true, Sweep::Always) => "read by changes, and in full each time".to_owned(),
         (true, Sweep::Daily) => "read by changes, in full daily".to_owned(),
         (true, Sweep::Weekly) => "read by changes, in full weekly".to_owned(),
+    };
+    let reads = match stream.every {
+        Some(every) => format!("{reads}, every {every} at most"),
+        None => reads,
     };
     let reads = if stream.job { reads + ", by a job where that is much" } else { reads };
     let deletes = match stream.deletes.as_slice() {

@@ -451,6 +451,8 @@ pub(crate) struct Stream {
     pub(crate) job: Option<Job>,
     pub(crate) changes: Option<Read>,
     pub(crate) cursor: Option<Cursor>,
+    /// How often it is read at most: an earlier sync leaves it out, unless it asks for this stream or for everything.
+    pub(crate) every: Option<Length>,
     pub(crate) detail: Option<Detail>,
     pub(crate) each: Option<Each>,
     #[serde(default)]

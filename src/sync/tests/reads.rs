@@ -306,3 +306,47 @@ fn a_detail_may_be_missing_with_other_statuses_than_404() {
     world.run_well();
     assert_eq!(world.live(), ["1", "3"]);
 }
+
+#[test]
+fn a_total_that_only_some_pages_tell_is_no_shortfall() {
+    let rule = "    errors: [{status: 204, do: empty_page}]\n";
+    let world = World::new(&format!("{NUMBERED}{rule}"), NAMES);
+    world.server.play(|asked| match asked {
+        "GET /all?page=1" => json(r#"{"rows":[{"id":1,"name":"N"},{"id":2,"name":"N"}],"total":3}"#),
+        "GET /all?page=2" => json(r#"{"rows":[{"id":3,"name":"N"}]}"#),
+        _ => (204, String::new(), String::new()),
+    });
+    let ended = world.run();
+    assert_eq!((ended.warnings, world.live().len()), (Vec::new(), 3));
+}
+
+#[test]
+fn a_source_that_no_record_has_is_told_once_for_all_windows() {
+    let world = read_days_ago(3, "overlap: 10m, step: 1d");
+    world.server.play(|asked| json(if asked.ends_with("after=0") { r#"[{"id":1}]"# } else { "[]" }));
+    let ended = world.run();
+    assert_eq!(ended.warnings, ["learners: none of the 4 records has `name`"]);
+}
+
+#[test]
+fn a_stream_that_was_read_of_late_rests_unless_it_is_asked_for() {
+    let mut world = World::new(&format!("{LEARNERS}    every: 6h\n"), NAMES);
+    world.server.play(learners(&[1, 2, 3]));
+    assert_eq!(world.run_well().read, 3);
+    let asked = |world: &World| {
+        world.server.play(learners(&[1, 2, 3]));
+        world.run_well();
+        !world.server.seen().is_empty()
+    };
+    assert!(!asked(&world));
+    world.engine.options.stream = Some("learners".into());
+    assert!(asked(&world));
+    (world.engine.options.stream, world.engine.options.full) = (None, true);
+    assert!(asked(&world));
+    world.engine.options.full = false;
+    assert!(!asked(&world));
+    set_back(&world, 1);
+    assert!(asked(&world) && !asked(&world));
+    world.resettle("    field_mappings: {learner.last_name: name, learner.status: name}\n");
+    assert!(asked(&world), "other settings are another read");
+}
