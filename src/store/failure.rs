@@ -1,6 +1,6 @@
 //! What a database error means to a person.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::error::{Exit, UserError};
 
@@ -15,27 +15,42 @@ pub(crate) fn explained(error: anyhow::Error) -> anyhow::Error {
 /// Returns the error a person can act on, if a database error is somewhere in the chain.
 pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>())?;
-    let rusqlite::Error::SqliteFailure(failure, _) = cause else { return None };
     let database = |code, message: &str, hint: &str| UserError::new(Exit::Database, code, message).hint(hint);
+    let corrupt = database(
+        "database_corrupt",
+        "the file is damaged or not a database of skillsctl",
+        "restore a backup, or check the path given by --db",
+    );
+    let failure = match cause {
+        rusqlite::Error::SqliteFailure(failure, _) => failure,
+        // The schema is ours and so are the values: a column or a value that is not what was written was damaged since.
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::FromSqlConversionFailure(..) => return Some(corrupt),
+        _ => return None,
+    };
+    let full = database(
+        "disk_full",
+        "the disk is full; the last change was not kept",
+        "free some space and run the command again",
+    );
     Some(match failure.code {
-        ErrorCode::DiskFull => database(
-            "disk_full",
-            "the disk is full; the last change was not kept",
-            "free some space and run the command again",
-        ),
+        ErrorCode::DiskFull => full,
+        // The index of the write-ahead log could not grow, and a disk has no other reason to refuse that.
+        ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => full,
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => database(
             "database_read_only",
             "the database cannot be written",
             "check the owner and mode of the file and its folder",
         ),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => database(
-            "database_corrupt",
-            "the file is damaged or not a database of skillsctl",
-            "restore a backup, or check the path given by --db",
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => corrupt,
+        ErrorCode::SystemIoFailure => database(
+            "database_io",
+            "reading or writing the database failed",
+            "check the disk, the limit on the size of files (`ulimit -f`) and the system log",
         ),
-        ErrorCode::SystemIoFailure => {
-            database("database_io", "reading or writing the database failed", "check the disk and the system log")
-        }
         ErrorCode::CannotOpen => database(
             "database_unreadable",
             "the database cannot be opened",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::fs::{Mode, OFlags};
 
 use super::{Store, meta, set_meta};
@@ -117,7 +117,7 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let database_id = meta(&connection, "database_id")?.context("the database has no id")?;
+    let database_id = database_id(&mut connection)?;
     Ok(Store { connection, path: path.to_owned(), database_id })
 }
 
@@ -147,13 +147,32 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         .run(connection)
         .with_context(|| format!("bringing the schema of `{}` from {present} to {newest}", path.display()))?;
     mutants::point("migrated");
-    if meta(connection, "database_id")?.is_none() {
-        let mut id = [0_u8; 16];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)
-            .map_err(|_| anyhow::anyhow!("no randomness"))?;
-        set_meta(connection, "database_id", &hex::encode(&id))?;
-    }
     Ok(())
+}
+
+/// Returns the id of the database. It gets one here unless something may be sealed for the one it had: the process that
+/// made the schema may have ended before it did so.
+fn database_id(connection: &mut Connection) -> Result<String> {
+    if let Some(id) = meta(connection, "database_id")? {
+        return Ok(id);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let id = match meta(&transaction, "database_id")? {
+        Some(id) => id,
+        None => {
+            let sealed: bool =
+                transaction.query_row("SELECT EXISTS (SELECT 1 FROM master_keys)", [], |row| row.get(0))?;
+            anyhow::ensure!(!sealed, "the database has lost its id, which its sealed values are bound to");
+            let mut id = [0_u8; 16];
+            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)
+                .map_err(|_| anyhow::anyhow!("no randomness"))?;
+            let id = hex::encode(&id);
+            set_meta(&transaction, "database_id", &id)?;
+            id
+        }
+    };
+    transaction.commit()?;
+    Ok(id)
 }
 
 /// Returns the number of the newest migration there is.

@@ -166,7 +166,7 @@ pub(crate) fn start(
     now: DateTime<Utc>,
 ) -> Result<i64> {
     tx.execute(
-        "UPDATE integration_sync_logs SET outcome = 'interrupted', finished_at = :now,
+        "UPDATE integration_sync_logs SET outcome = 'interrupted', finished_at = max(started_at, :now),
                 error_code = 'interrupted', error = 'the process ended before the run did'
          WHERE organization_id = :organization AND provider_id = :provider AND outcome = 'running'",
         named_params! { ":organization": organization_id, ":provider": provider_id, ":now": stamp(now) },
@@ -199,11 +199,11 @@ pub(crate) struct Finish<'a> {
     pub(crate) due_at: Option<DateTime<Utc>>,
 }
 
-/// Records how a run ended.
+/// Records how a run ended: never before it began, whatever the clock says meanwhile.
 pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTime<Utc>) -> Result<()> {
     tx.execute(
-        "UPDATE integration_sync_logs SET finished_at = :now, outcome = :outcome, tally = :tally, warnings = :warnings,
-                error_code = :code, error = :error, hint = :hint, due_at = :due_at WHERE id = :id",
+        "UPDATE integration_sync_logs SET finished_at = max(started_at, :now), outcome = :outcome, tally = :tally,
+                warnings = :warnings, error_code = :code, error = :error, hint = :hint, due_at = :due_at WHERE id = :id",
         named_params! {
             ":id": id, ":now": stamp(now), ":outcome": finish.outcome.as_str(), ":tally": serde_json::to_string(finish.tally)?,
             ":warnings": serde_json::to_string(finish.warnings)?, ":code": finish.error.map(|error| error.code),

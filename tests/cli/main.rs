@@ -24,6 +24,7 @@ mod seed;
 mod status;
 mod support;
 mod sync;
+mod upgrade;
 mod wizard;
 
 #[path = "../../examples/sandbox/sandbox/mod.rs"]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub struct State {
     /// The newest refresh token, the one it was given for, and whether the access token beside it was used: until then
     /// the older one is still good, as an answer may be lost.
     pub token: (u64, u64, bool),
+    /// Requests for a token with a credential that was never given.
+    pub strangers: u64,
     pub chance: Chance,
     /// How many requests in a hundred are refused with a 429.
     pub refused: u64,
@@ -83,6 +85,7 @@ impl State {
             ledger: Vec::new(),
             requests: 0,
             token: (0, 0, true),
+            strangers: 0,
             chance,
             refused: 0,
             delay: 0,
@@ -176,11 +179,13 @@ impl Account {
         let number = |name: &str| query.get(name).and_then(|text| text.parse::<i64>().ok());
         let mut state = self.state();
         if method == "POST" {
-            let given: u64 = body
-                .split("refresh_token=refresh-")
-                .nth(1)
-                .and_then(|rest| rest.split('&').next()?.parse().ok())
-                .unwrap();
+            let known = body.contains("client_id=client&") && body.contains("client_secret=not-so-secret");
+            let given =
+                body.split("refresh_token=refresh-").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok());
+            let (true, Some(given)) = (known, given) else {
+                state.strangers += 1;
+                return (400, json!({"error": "invalid_client"}));
+            };
             let (newest, before, used) = state.token;
             if given != newest && (given != before || used) {
                 return (400, json!({"error": "invalid_grant"}));
@@ -208,10 +213,14 @@ impl Account {
         if state.chance.percent(refused) {
             return (429, json!({}));
         }
-        let (after, limit) = (number("after").unwrap_or(0).unsigned_abs(), number("limit").unwrap() as usize);
         let (from, to) = (number("from"), number("to"));
+        let after = number("after").unwrap_or(0).unsigned_abs();
+        let (Some(limit @ 1..), true) = (number("limit"), from.is_some() == to.is_some()) else {
+            return (400, json!({"error": "this is no request for a page"}));
+        };
+        let limit = limit as usize;
         let in_window = |record: &Record| match from {
-            Some(from) => (from..=to.unwrap()).contains(&record.updated),
+            Some(from) => (from..=to.unwrap_or(from)).contains(&record.updated),
             None => !record.deleted,
         };
         let (stream, records) = match url.path() {
@@ -245,7 +254,8 @@ impl Account {
 /// The server, with an account for each trial.
 pub struct Harbour {
     url: String,
-    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    /// An account is closed once nobody holds it.
+    accounts: Mutex<HashMap<String, Weak<Account>>>,
 }
 
 impl Harbour {
@@ -272,14 +282,9 @@ impl Harbour {
         let name = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
         let url = format!("{}/{name}", self.url);
         let account = Arc::new(Account { state: Mutex::new(state), changed: Condvar::new(), url });
-        accounts.insert(name, Arc::clone(&account));
+        accounts.retain(|_, account| account.strong_count() > 0);
+        accounts.insert(name, Arc::downgrade(&account));
         account
-    }
-
-    /// Closes an account that is no longer called.
-    pub fn close(&self, account: &Account) {
-        let name = account.url.rsplit('/').next().unwrap();
-        self.accounts.lock().unwrap().remove(name);
     }
 
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
@@ -306,7 +311,7 @@ impl Harbour {
             let mut body = vec![0; length];
             reader.read_exact(&mut body).ok()?;
             let (name, path) = target.strip_prefix('/')?.split_once('/')?;
-            let account = Arc::clone(self.accounts.lock().unwrap().get(name)?);
+            let account = self.accounts.lock().unwrap().get(name)?.upgrade()?;
             let (status, answer) =
                 account.answer(&method, &format!("/{path}"), &token, &String::from_utf8_lossy(&body));
             let (now, delay) = {

@@ -12,8 +12,14 @@
 
 mod chance;
 mod check;
+mod clock;
+mod damage;
+mod disk;
 mod harbour;
 mod kills;
+mod locked;
 mod mutants;
+mod power;
 mod trial;
+mod upgrade;
 mod world;

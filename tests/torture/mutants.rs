@@ -1,6 +1,6 @@
 //! Each fault that the feature `mutants` can put in is noticed, and the program without any passes the same trials.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -12,24 +12,26 @@ const TRIALS: u64 = 60;
 
 /// Runs a fixed series of trials, and returns the first that breaks a rule with what it breaks.
 fn hunt(mutant: Option<&str>) -> Option<(u64, Vec<String>)> {
-    let known: Vec<(Story, String, usize)> = Story::ALL
-        .into_iter()
-        .flat_map(|story| points(story, 0).into_iter().map(move |(point, times)| (story, point, times)))
-        .collect();
+    // Each point with the stories that come by it and how often they do.
+    let mut known: BTreeMap<String, Vec<(Story, usize)>> = BTreeMap::new();
+    for story in Story::ALL {
+        points(story, 0).into_iter().for_each(|(point, times)| known.entry(point).or_default().push((story, times)));
+    }
+    let known: Vec<_> = known.into_iter().collect();
     (0..TRIALS).find_map(|number| {
         let mut chance = Chance::new(number);
-        let (story, troubles) = match number % 4 {
-            0 => {
-                let (story, point, times) = chance.pick(&known).unwrap();
-                (*story, vec![Trouble::KillAt(point.clone(), 1 + chance.below(*times as u64) as usize)])
+        let (turn, after) = (number as usize / 2, 1 + chance.below(3));
+        let (story, troubles) = match number % 6 {
+            0 | 2 | 4 => {
+                // All points in turn: the first time in the middle of a first read, where every page holds something new.
+                let (point, stories) = &known[turn % known.len()];
+                let (story, times) = stories[turn / known.len() % stories.len()];
+                (story, vec![Trouble::KillAt(point.clone(), times.div_ceil(2))])
             }
-            1 => {
-                let after = 1 + chance.below(3);
-                (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Rival(after)])
-            }
-            2 => {
-                let after = 1 + chance.below(3);
-                (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Writer(after, Duration::from_millis(100))])
+            1 => (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Rival(after)]),
+            3 => {
+                let wait = Duration::from_millis(100);
+                (*chance.pick(&Story::ALL).unwrap(), vec![Trouble::Writer(after, wait)])
             }
             _ => random(number),
         };

@@ -61,6 +61,8 @@ pub enum Trouble {
     KillAfterRequest(u64, Duration),
     /// Killed at a point, the so-manieth time.
     KillAt(String, usize),
+    /// Killed so long after it has reached a point so many times.
+    KillAfter(&'static str, usize, Duration),
     /// Another process syncs the same while this one waits for a page; then it is killed.
     Rival(u64),
     /// Another process holds the write lock for so long when a page comes.
@@ -153,7 +155,7 @@ fn shown_as_over(world: &World, wrong: &mut Violations) {
 }
 
 /// Lets the syncs go on until all that happened is read.
-fn finish(world: &World, wrong: &mut Violations) {
+pub fn finish(world: &World, wrong: &mut Violations) {
     for _ in 0..2 {
         let output = world.run("sync acme");
         if !output.status.success() {
@@ -165,7 +167,7 @@ fn finish(world: &World, wrong: &mut Violations) {
 }
 
 /// Checks that reading everything once more changes nothing (I2).
-fn again(world: &World, contents: &str, wrong: &mut Violations) {
+pub fn again(world: &World, contents: &str, wrong: &mut Violations) {
     let output = world.run("sync acme --full --json");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let total = &report["total"];
@@ -209,6 +211,14 @@ impl Trouble {
             }
             Trouble::KillAfterRequest(after, wait) => {
                 world.account.wait(|state| state.requests >= requests + after, || child.try_wait().unwrap().is_some());
+                std::thread::sleep(*wait);
+                child.kill().ok();
+            }
+            Trouble::KillAfter(point, times, wait) => {
+                let reached = || world.reached().iter().filter(|reached| reached == point).count() >= *times;
+                while !reached() && child.try_wait().unwrap().is_none() {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
                 std::thread::sleep(*wait);
                 child.kill().ok();
             }
@@ -265,6 +275,10 @@ pub fn random(seed: u64) -> (Story, Vec<Trouble>) {
             match chance.below(20) {
                 0 => Trouble::Rival(after),
                 1 => Trouble::Writer(after, Duration::from_millis(20 + chance.below(100))),
+                4..=6 => {
+                    let wait = Duration::from_micros(chance.below(3_000));
+                    Trouble::KillAfter("read ended", 1 + chance.below(2) as usize, wait)
+                }
                 2 | 3 => Trouble::KillAfterStart(Duration::from_micros(chance.below(60_000))),
                 _ => Trouble::KillAfterRequest(after, Duration::from_micros(chance.below(8_000))),
             }

@@ -18,8 +18,8 @@ pub const START: i64 = 1_796_029_200_123;
 
 /// A database to begin with, and what its account held by then.
 pub struct Template {
-    database: Vec<u8>,
-    key: Vec<u8>,
+    pub database: Vec<u8>,
+    pub key: Vec<u8>,
     pub state: State,
 }
 
@@ -39,7 +39,7 @@ pub fn synced() -> &'static Template {
 pub fn template(learners: u64, employers: u64, read: bool) -> Template {
     let harbour = Harbour::open();
     let state = State::new(START, learners, employers, Chance::new(7));
-    let world = World { home: folder(), account: harbour.account(state.clone()), mutant: None };
+    let world = World { home: folder(), account: harbour.account(state.clone()), mutant: None, skew: 0 };
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture");
     let file = |name: &str| here.join(name).display().to_string();
     let done = |line: &str, input: &str| {
@@ -81,11 +81,9 @@ pub fn template(learners: u64, employers: u64, read: bool) -> Template {
         }
     }
     done("sync other", "");
-    harbour.close(&other);
     if read {
         done("sync acme", "");
     }
-    harbour.close(&world.account);
     let state = State { ledger: Vec::new(), requests: 0, ..world.account.state().clone() };
     assert!(!world.beside("-wal").exists(), "a clean exit leaves the database in one file");
     Template { database: std::fs::read(world.database()).unwrap(), key: std::fs::read(world.key()).unwrap(), state }
@@ -102,16 +100,15 @@ pub struct World {
     pub account: Arc<Account>,
     /// The fault that all its commands have put in.
     pub mutant: Option<String>,
+    /// How far its clock is ahead of the service's, in milliseconds.
+    pub skew: i64,
 }
 
 impl World {
     /// Returns a machine with a copy of what was prepared and an account of its own.
     pub fn new(template: &Template) -> World {
-        let world = World { home: folder(), account: Harbour::open().account(template.state.clone()), mutant: None };
-        for (path, bytes) in [(world.database(), &template.database), (world.key(), &template.key)] {
-            std::fs::write(&path, bytes).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        let account = Harbour::open().account(template.state.clone());
+        let world = World::of(folder(), account, &[("", &template.database)], &template.key);
         let connection = Connection::open(world.database()).unwrap();
         connection.pragma_update(None, "synchronous", "OFF").unwrap();
         connection
@@ -121,6 +118,17 @@ impl World {
                 [world.account.url()],
             )
             .unwrap();
+        world
+    }
+
+    /// Returns a machine with these files: those of the database by their suffix, and the key.
+    pub fn of(home: TempDir, account: Arc<Account>, files: &[(&str, &[u8])], key: &[u8]) -> World {
+        let world = World { home, account, mutant: None, skew: 0 };
+        let files = files.iter().map(|(suffix, bytes)| (world.beside(suffix), *bytes));
+        for (path, bytes) in files.chain([(world.key(), key)]) {
+            std::fs::write(&path, bytes).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         world
     }
 
@@ -155,7 +163,7 @@ impl World {
 
     /// Gives a command this machine's environment.
     pub fn dress(&self, command: &mut Command) {
-        let now = DateTime::from_timestamp_millis(self.account.state().now).unwrap();
+        let now = DateTime::from_timestamp_millis(self.account.state().now + self.skew).unwrap();
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -203,7 +211,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // A request that is held would hold the account.
         self.account.release();
-        Harbour::open().close(&self.account);
     }
 }
