@@ -2,9 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod backfill;
+mod crowd;
 mod deletes;
 mod faults;
+mod fleet;
 mod interruptions;
 mod lab;
+mod locks;
 mod rules;
 mod scenarios;
