@@ -3,7 +3,7 @@
 mod resolver;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use resolver::{Guarded, forbidden};
 use ureq::http;
@@ -15,10 +15,15 @@ use crate::domain::settings::is_this_machine;
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// No request is given less time than this.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// The agent that all requests share, with its pool of connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
+    /// When every request is given up, whatever time it is given itself.
+    until: Option<Instant>,
 }
 
 /// A request ready to be sent. Its `Debug` shows no header, no body and no query: all may hold secrets.
@@ -90,12 +95,19 @@ impl Client {
             .max_idle_connections(64)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
-        Client { agent }
+        Client { agent, until: None }
+    }
+
+    /// Returns a client whose requests are given up at this moment, if they have no answer by then.
+    pub(crate) fn until(self, until: Option<Instant>) -> Self {
+        Client { until, ..self }
     }
 
     /// Sends one request once. Any status is an answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Response, NoAnswer> {
         allowed(&request.url)?;
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).max(SHORTEST));
+        let timeout = left.map_or(request.timeout, |left| left.min(request.timeout));
         let mut builder = http::Request::builder().method(request.method.as_str()).uri(request.url.as_str());
         for (name, value) in &request.headers {
             builder = builder.header(name.as_str(), value.as_str());
@@ -104,11 +116,11 @@ impl Client {
         let sent = match &request.body {
             Some((content_type, bytes)) => {
                 let built = builder.header("content-type", *content_type).body(bytes.as_slice()).map_err(unsendable)?;
-                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(timeout)).build())
             }
             None => {
                 let built = builder.body(()).map_err(unsendable)?;
-                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(timeout)).build())
             }
         };
         let mut answer = sent.map_err(|error| no_answer(&error))?;

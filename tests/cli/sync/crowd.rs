@@ -149,6 +149,14 @@ pub(super) fn accounts(kind: &str, number: usize) -> Vec<String> {
 }
 
 impl Crowd {
+    /// Lets the provider take so long to answer, as its manifest says.
+    pub(super) fn patience(&self, length: &str) {
+        let path = self.world.home().join("crowd.yaml");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, manifest.replace("timeout: 2s", &format!("timeout: {length}"))).unwrap();
+        self.world.run("provider add -f crowd.yaml --yes").succeeds();
+    }
+
     /// Returns all that was served in full so far, in its order.
     pub(super) fn served(&self) -> Vec<Served> {
         self.served.lock().unwrap().clone()

@@ -1,6 +1,7 @@
 //! Many organizations at once: fair to each other, bounded, ended in time, and gone on with.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -80,6 +81,16 @@ fn time_that_is_over_keeps_every_position_and_the_rest_comes_first_next_time() {
 }
 
 #[test]
+fn a_provider_that_does_not_answer_does_not_hold_up_the_end() {
+    let crowd = crowd(&["hole-0001".to_owned()]);
+    crowd.patience("10m");
+    let began = Instant::now();
+    let report = sync(&crowd, "--all --max-runtime 1s", 3);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(report["runs"][0]["error"]["code"], "out_of_time", "{report}");
+}
+
+#[test]
 fn no_time_at_all_begins_nothing_and_says_how_much_is_left() {
     let crowd = crowd(&accounts("well", 3));
     let report = sync(&crowd, "--all --max-runtime 0s", 3);
@@ -120,7 +131,7 @@ fn three_hundred_organizations_need_few_files_and_few_threads() {
         let word = text.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap_or_default();
         threads = threads.max(word.trim().parse().unwrap_or(0));
         samples += 1;
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
