@@ -33,7 +33,7 @@ pub(crate) enum Standing {
     Partial,
     Running,
     NeverSynced,
-    /// The last run stopped to go on later, as the provider asked.
+    /// The last run stopped to go on later, as the provider asked or because its time was over.
     Deferred,
     Connected,
     Disabled,

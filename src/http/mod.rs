@@ -4,7 +4,7 @@ mod resolver;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 use resolver::{Guarded, forbidden};
@@ -20,10 +20,15 @@ const CONNECT: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 10_
 /// How much of a body is read at once.
 const BUFFER: usize = 64 << 10;
 
+/// No request is given less time than this.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// The agent that all requests share, with its pool of connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
+    /// When every request is given up, whatever time it is given itself.
+    until: Option<Instant>,
 }
 
 /// A request ready to be sent. Its `Debug` shows no header, no body and no query: all may hold secrets.
@@ -95,12 +100,19 @@ impl Client {
             .max_idle_connections(64)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
-        Client { agent }
+        Client { agent, until: None }
+    }
+
+    /// Returns a client whose requests are given up at this moment, if they have no answer by then.
+    pub(crate) fn until(self, until: Option<Instant>) -> Self {
+        Client { until, ..self }
     }
 
     /// Sends one request once. Any status is an answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Response, NoAnswer> {
         allowed(&request.url)?;
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).max(SHORTEST));
+        let timeout = left.map_or(request.timeout, |left| left.min(request.timeout));
         let mut builder = http::Request::builder()
             .method(request.method.as_str())
             .uri(request.url.as_str())
@@ -112,11 +124,11 @@ impl Client {
         let sent = match &request.body {
             Some((content_type, bytes)) => {
                 let built = builder.header("content-type", *content_type).body(bytes.as_slice()).map_err(unsendable)?;
-                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(timeout)).build())
             }
             None => {
                 let built = builder.body(()).map_err(unsendable)?;
-                self.agent.run(self.agent.configure_request(built).timeout_global(Some(request.timeout)).build())
+                self.agent.run(self.agent.configure_request(built).timeout_global(Some(timeout)).build())
             }
         };
         let mut answer = sent.map_err(|error| no_answer(&error))?;

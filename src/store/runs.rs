@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
     /// Read to its end, but some records or streams were left out.
     Partial,
     Failed,
-    /// Stopped to go on later where it stood, as the provider asked.
+    /// Stopped to go on later where it stood, as the provider asked or because its time was over.
     Deferred,
     /// Ended from outside; the next run goes on where it stood.
     Interrupted,

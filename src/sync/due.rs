@@ -121,3 +121,30 @@ pub(crate) fn seed(organization: &str, provider: &str) -> u64 {
     let bytes = organization.bytes().chain([b'/']).chain(provider.bytes());
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Timelike as _;
+
+    use super::*;
+
+    #[test]
+    fn starts_of_five_hundred_hourly_syncs_spread_over_the_hour_and_stay_where_they_are() {
+        let next = |slug: &str, started: &str| {
+            let last = LastRuns { started: started.parse().ok(), ..LastRuns::default() };
+            Frequency::Hourly.next(last, chrono_tz::Europe::London, seed(slug, "aptem")).unwrap()
+        };
+        let mut minutes = [0; 60];
+        for number in 0..500 {
+            let slug = format!("college-{number}");
+            let first = next(&slug, "2026-11-22T09:00:00Z");
+            minutes[first.minute() as usize] += 1;
+            // From then on it has the same place of each hour, however late a run begins.
+            let second = next(&slug, &first.to_rfc3339());
+            let late = second + chrono::TimeDelta::minutes(7);
+            assert_eq!(next(&slug, &late.to_rfc3339()), second + chrono::TimeDelta::hours(1));
+        }
+        assert!(minutes.iter().all(|count| *count <= 3 * 500 / 60), "{minutes:?}");
+        assert_eq!(seed("acme", "aptem"), 0x15D5_A8E3_40C4_CA81, "a place that moves is one missed or one too many");
+    }
+}

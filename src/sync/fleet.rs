@@ -169,7 +169,7 @@ fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wante
         Ok(Taken::Held(holder)) => {
             // Asked for by name, it was not done; of all that is due, it is being done.
             let error = || {
-                let message = format!("{holder} is at it");
+                let message = format!("{holder} is syncing it");
                 UserError::new(Exit::Locked, "already_running", message)
                     .hint(format!("wait until it has ended: `skillsctl status {}` shows how far it is", names.0))
             };

@@ -24,7 +24,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -40,6 +40,9 @@ use crate::lookup::Library;
 use crate::store::runs::{Tally, Trigger};
 use crate::store::{Connection, Keep, Store, user_error};
 use crate::vault::Vault;
+
+/// How long a request that is under way is still waited for once time is over.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What all runs of one invocation share.
 pub(crate) struct Engine<'a> {
@@ -102,7 +105,7 @@ impl<'a> Engine<'a> {
             store: Mutex::new(store),
             library,
             vault,
-            client: Client::new(),
+            client: Client::new().until(options.until.map(|until| until + GRACE)),
             limits,
             stop,
             broken: OnceLock::new(),

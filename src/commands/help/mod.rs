@@ -25,7 +25,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 5] = [
+const TOPICS: [Topic; 6] = [
     Topic { topic: "exit-codes", title: "What the exit code of a command tells its caller", text: "" },
     Topic { topic: "environment", title: "Variables that are read", text: include_str!("environment.txt") },
     Topic { topic: "settings", title: "Defaults, overrides, and which one holds", text: include_str!("settings.txt") },
@@ -33,6 +33,11 @@ const TOPICS: [Topic; 5] = [
         topic: "mappings",
         title: "How fields of a provider become fields of ours",
         text: include_str!("mappings.txt"),
+    },
+    Topic {
+        topic: "syncing",
+        title: "What a sync does, in which order, and when it ends",
+        text: include_str!("syncing.txt"),
     },
     Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("security.txt") },
 ];

@@ -2,13 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod backfill;
 mod budgets;
 mod bulk;
+mod crowd;
 mod deletes;
 mod demo;
 mod faults;
+mod fleet;
 mod interruptions;
 mod lab;
+mod locks;
 mod manifests;
 mod rules;
 mod scenarios;
