@@ -408,6 +408,36 @@ mod tests {
     }
 
     #[test]
+    fn eight_that_ask_at_the_same_moment_get_no_more_than_the_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let ask = || {
+            // The kernel tells open files apart, whichever process they are in.
+            let mut place = Place::File(locks::open(folder.path(), "rate").unwrap());
+            (0..400).filter(|_| place.change(rate(1000, 10), || START, |window| window.take()).is_ok()).count()
+        };
+        let taken: usize = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).sum()
+        });
+        assert_eq!(taken, 1000);
+    }
+
+    #[test]
+    #[ignore = "measures: cargo test --release --lib what_a_request_costs -- --ignored --nocapture"]
+    fn what_a_request_costs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut place = Place::File(locks::open(folder.path(), "rate").unwrap());
+        let began = std::time::Instant::now();
+        for now in 0..100_000 {
+            place.change(rate(100, 10), || START + now * SECOND, |window| window.take()).unwrap();
+        }
+        #[expect(clippy::print_stderr, reason = "a measurement is to be read")]
+        {
+            eprintln!("{:?} a request", began.elapsed() / 100_000);
+        }
+    }
+
+    #[test]
     fn a_held_budget_waits_as_told_and_never_less_for_a_shorter_word() {
         let mut bench = Bench::new(rate(3, 10));
         bench.change(|window| window.hold(Duration::from_secs(5)));
