@@ -1,12 +1,14 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out, `read` ties them together as pages.
+//! answers, `paginate` finds the next page, `decode` takes records out, `lenient` reads what is nearly JSON, `read` ties
+//! them together as pages.
 
 mod auth;
 mod call;
 mod decode;
 mod errors;
+mod lenient;
 mod limits;
 mod paginate;
 mod read;

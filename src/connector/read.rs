@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::decode;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
-use super::{Connector, Failure};
+use super::{Connector, Failure, lenient};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
@@ -268,7 +268,7 @@ impl PageRead<'_> {
     /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
     fn detail(&self, detail: &Detail, record: &str, values: &Values<'_>) -> Result<Option<String>, Failure> {
         // What is no JSON has no details to be asked for; it is told apart further on.
-        let Some(parsed) = decode::lenient(record) else { return Ok(Some(record.to_owned())) };
+        let Some(parsed) = lenient::document(record) else { return Ok(Some(record.to_owned())) };
         let values = Values { record: Some(&parsed), ..values.clone() };
         let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
         let what = request.shown();
