@@ -1,12 +1,10 @@
 //! Takes records out of an answer: proves that it is the page it should be, and says where each record stands.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Failure;
+use super::{Failure, lenient};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::http::Response;
@@ -56,74 +54,8 @@ pub(super) fn text(
             (String::from_utf8_lossy(text).into_owned(), wrong)
         }
     };
-    let (text, halves) = without_halves(text);
+    let (text, halves) = lenient::without_halves(text);
     Ok((text, wrong + halves))
-}
-
-/// Returns JSON with the escape of each lone surrogate, half a character, replaced by that of U+FFFD, and how many there
-/// were. A strict parser would refuse the whole record, or page, for one.
-fn without_halves(text: String) -> (String, u64) {
-    if !text.contains("\\ud") && !text.contains("\\uD") {
-        return (text, 0);
-    }
-    let mut json = text.into_bytes();
-    let unit = |json: &[u8], at: usize| {
-        let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let (mut at, mut replaced) = (0, 0);
-    while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {
-        at += found;
-        at += match (unit(&json, at), unit(&json, at + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-            (Some(0xd800..=0xdfff), _) => {
-                json[at + 2..at + 6].copy_from_slice(b"fffd");
-                replaced += 1;
-                6
-            }
-            _ => 2,
-        };
-        at = at.min(json.len());
-    }
-    // Only digits of escapes were exchanged.
-    (String::from_utf8(json).unwrap_or_default(), replaced)
-}
-
-/// Returns JSON in which the numbers that some services write though JSON has none (`NaN`, `Infinity`) are texts of the same
-/// length; `None` if there are none of them.
-fn masked(json: &str) -> Option<String> {
-    let mut bytes = json.as_bytes().to_vec();
-    let (mut at, mut found, mut in_text) = (0, false, false);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => in_text = !in_text,
-            b'\\' if in_text => at += 1,
-            _ if in_text => {}
-            b'N' | b'I' | b'-' => {
-                let number =
-                    [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| bytes[at..].starts_with(word));
-                if let Some(number) = number {
-                    let end = at + number.len();
-                    (bytes[at], bytes[end - 1], found) = (b'"', b'"', true);
-                    bytes[at + 1..end - 1].fill(b'-');
-                    at = end - 1;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    if found { String::from_utf8(bytes).ok() } else { None }
-}
-
-/// Returns a record as a document; values that cannot be read, such as a number too large for any type, are null in it.
-pub(super) fn lenient(record: &str) -> Option<Value> {
-    serde_json::from_str(record).ok().or_else(|| {
-        let members: BTreeMap<String, &RawValue> = serde_json::from_str(record).ok()?;
-        let members =
-            members.into_iter().map(|(name, raw)| (name, serde_json::from_str(raw.get()).unwrap_or_default()));
-        Some(Value::Object(members.collect()))
-    })
 }
 
 /// What one pass over a page found.
@@ -154,7 +86,7 @@ pub(super) fn outline(
     text = body;
     let mut items = projection.take_with_items(records, text, &mut values);
     if items.as_ref().is_err_and(serde_json::Error::is_syntax)
-        && let Some(masked) = masked(body)
+        && let Some(masked) = lenient::masked(body)
     {
         masked_body = masked;
         text = &masked_body;

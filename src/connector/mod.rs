@@ -2,8 +2,8 @@
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `limits` keeps the budgets (each
 //! a `window`), `told` reads what answers say of them, `call` sends and retries, `errors` judges answers, `paginate` finds
-//! the next page, `decode` takes records out (`csv` turns its lines into such first), `read` ties them together as pages.
-//! `job` has the service prepare a large read.
+//! the next page, `decode` takes records out (`csv` turns its lines into such first, `lenient` reads what is nearly JSON),
+//! `read` ties them together as pages. `job` has the service prepare a large read.
 
 mod auth;
 mod call;
@@ -11,6 +11,7 @@ mod csv;
 mod decode;
 mod errors;
 mod job;
+mod lenient;
 mod limits;
 mod paginate;
 mod read;

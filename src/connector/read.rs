@@ -11,7 +11,7 @@ use super::decode;
 use super::job::Kinds;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
-use super::{Connector, Failure};
+use super::{Connector, Failure, lenient};
 use crate::domain::manifest::{Action, Decode, Detail, ErrorRule, PageKind, Read, Stream};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
@@ -328,7 +328,7 @@ impl PageRead<'_> {
         values: &Values<'_>,
     ) -> Result<Option<String>, Failure> {
         // What is no JSON has no details to be asked for; it is told apart further on.
-        let Some(parsed) = decode::lenient(record) else { return Ok(Some(record.to_owned())) };
+        let Some(parsed) = lenient::document(record) else { return Ok(Some(record.to_owned())) };
         let values = Values { record: Some(&parsed), ..values.clone() };
         let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
         let what = request.shown();

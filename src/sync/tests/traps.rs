@@ -463,6 +463,24 @@ fn a_page_served_twice_doubles_nobody() {
 }
 
 #[test]
+fn rows_that_come_and_go_between_keyed_pages_move_no_other_past_the_read() {
+    let world = World::new(LEARNERS, NAMES);
+    let mut there = vec![1, 2, 3, 4, 5, 6];
+    world.server.play(move |asked| {
+        let after: u32 = asked.rsplit("after=").next().unwrap().parse().unwrap();
+        let page: Vec<u32> = there.iter().copied().filter(|id| *id > after).take(2).collect();
+        // What was read goes, and others come before and after where the read stands.
+        there.retain(|id| !page.contains(id));
+        if after == 2 {
+            there.extend([0, 7]);
+        }
+        json(rows(page))
+    });
+    assert_eq!(world.run_well().inserted, 7);
+    assert_eq!(world.live(), ["1", "2", "3", "4", "5", "6", "7"]);
+}
+
+#[test]
 fn rows_seen_twice_in_counted_pages_delete_nobody_and_make_the_next_read_full() {
     let world = World::new(BY_NUMBER, NAMES);
     let pages = |numbers: &'static [u32]| {
