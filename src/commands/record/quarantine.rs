@@ -107,10 +107,10 @@ struct Which {
     #[arg(long)]
     all: bool,
     /// With --all: of this provider only
-    #[arg(long, value_name = "PROVIDER", requires = "all")]
+    #[arg(long, value_name = "PROVIDER", conflicts_with = "ids")]
     provider: Option<String>,
     /// With --all: of this stream only
-    #[arg(long, value_name = "STREAM", requires = "all")]
+    #[arg(long, value_name = "STREAM", conflicts_with = "ids")]
     stream: Option<String>,
 }
 

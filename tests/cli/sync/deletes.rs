@@ -120,3 +120,17 @@ fn bud_must_miss_a_learner_twice_before_it_counts_as_deleted() {
     assert_eq!(lab.sync("acme", 0)["total"]["deleted"], 2);
     assert_eq!(gone(&lab, "acme", "learners"), removed);
 }
+
+#[test]
+fn onefile_must_miss_a_learner_in_two_full_reads_and_aptem_in_one() {
+    let lab = lab(12, 4);
+    lab.organization("acme", "onefile");
+    lab.organization("globex", "aptem");
+    lab.sync("acme globex", 0);
+    let removed = set(lab.sandbox.remove("onefile", "acme", 2));
+    let from_aptem = set(lab.sandbox.remove("aptem", "globex", 2));
+    assert_eq!(lab.sync("acme globex --full", 0)["total"]["deleted"], 2);
+    assert_eq!((gone(&lab, "acme", "learners").len(), gone(&lab, "globex", "learners")), (0, from_aptem));
+    assert_eq!(lab.sync("acme --full", 0)["total"]["deleted"], 2);
+    assert_eq!(gone(&lab, "acme", "learners"), removed);
+}
