@@ -3,12 +3,13 @@
 //! `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `limits` keeps the budgets (each
 //! a `window`), `told` reads what answers say of them, `call` sends and retries, `errors` judges answers, `paginate` finds
 //! the next page, `decode` takes records out (`csv` turns its lines into such first, `lenient` reads what is nearly JSON),
-//! `read` ties them together as pages. `job` has the service prepare a large read.
+//! `detail` completes thin ones, `read` ties them together as pages. `job` has the service prepare a large read.
 
 mod auth;
 mod call;
 mod csv;
 mod decode;
+mod detail;
 mod errors;
 mod job;
 mod lenient;
@@ -29,6 +30,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 pub(crate) use decode::scalar;
+pub(crate) use detail::{Detailed, Undetailed, reason};
 pub(crate) use errors::Failure;
 pub(crate) use job::{JobEnd, JobRead};
 pub(crate) use limits::Limits;
@@ -212,6 +214,26 @@ impl<'a> Connector<'a> {
             found.push((path.clone(), answered));
         }
         Ok(found)
+    }
+
+    /// Returns a digest of what the account shows of what the credential sees; none where the manifest does not say how.
+    pub(crate) fn scope(&self) -> Result<Option<String>, Failure> {
+        let Some(scope) = self.manifest.check.as_ref().and_then(|check| check.scope.as_ref()) else { return Ok(None) };
+        let request = self.request_get(&scope.get, &scope.query, &self.values(None))?;
+        let what = request.shown();
+        let response = self.call(&[], &self.values(None), request, true)?;
+        let text = self.text(response, &what)?;
+        let outline = decode::outline(&text, &scope.items, (None, None), &what)?;
+        let mut projection = crate::domain::path::Projection::default();
+        let slot = projection.add(&scope.key);
+        let mut keys = std::collections::BTreeSet::new();
+        for record in outline.records {
+            let mut values = Vec::new();
+            let found = projection.take(&text[record], &mut values).ok().and_then(|_| values[slot]).and_then(scalar);
+            keys.extend(found);
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("{keys:?}").as_bytes());
+        Ok(Some(crate::secrets::hex::encode(&digest.as_ref()[..8])))
     }
 
     /// Returns whether everything is to end.

@@ -2,23 +2,20 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Mutex;
 
 use serde_json::value::RawValue;
 
 use super::csv;
 use super::decode;
+use super::detail::{Detailed, FEW, Undetailed};
 use super::job::Kinds;
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
-use super::{Connector, Failure, lenient};
-use crate::domain::manifest::{Action, Decode, Detail, ErrorRule, PageKind, Read, Stream};
+use super::{Connector, Failure};
+use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::mutants;
-
-/// What became of a detail call: the record, none where it has gone, or why there is no telling.
-type Detailed = Result<Option<String>, Failure>;
 
 /// One page of records.
 pub(crate) struct Page {
@@ -31,9 +28,17 @@ pub(crate) struct Page {
     pub(crate) total: Option<u64>,
     /// How many of its records had gone by the time their details were asked for.
     pub(crate) gone: u64,
+    /// The records whose details could not be read; they are not among the others.
+    pub(crate) undetailed: Vec<Undetailed>,
 }
 
 impl Page {
+    /// Returns a page of one record that did not just come from the provider.
+    pub(crate) fn of(record: &str) -> Self {
+        let records = std::iter::once(0..record.len()).collect();
+        Page { body: record.to_owned(), records, next: None, total: None, gone: 0, undetailed: Vec::new() }
+    }
+
     /// Returns the records as the provider sent them.
     pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &str> {
         self.records.iter().map(|range| &self.body[range.clone()])
@@ -65,6 +70,8 @@ pub(crate) struct PageRead<'c> {
     failure: Option<Failure>,
     /// The types of the columns of a download, once they are known.
     kinds: Option<Kinds>,
+    /// How many detail calls have failed since one went well.
+    failing: usize,
     ended: bool,
 }
 
@@ -90,6 +97,7 @@ impl<'c> Connector<'c> {
             paginator: Paginator::default(),
             failure: None,
             kinds: None,
+            failing: 0,
             ended: false,
         }
     }
@@ -207,9 +215,13 @@ impl PageRead<'_> {
         if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
             connector.notice(notice);
         }
-        let page = Page { body, records: outline.records, next, total: outline.total, gone: 0 };
+        let page = Page { body, records: outline.records, next, total: outline.total, gone: 0, undetailed: Vec::new() };
         match &self.stream.detail {
-            Some(detail) if self.start.details => self.detailed(detail, &page, &values),
+            Some(detail) if self.start.details => {
+                let (page, failing) = self.detailed(detail, &page, &values)?;
+                self.failing = failing;
+                Ok(page)
+            }
             _ => Ok(page),
         }
     }
@@ -258,92 +270,53 @@ impl PageRead<'_> {
         ))
     }
 
-    /// Returns the page with each thin record replaced by the answer of its detail call.
-    fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
-        let thin: Vec<&str> = page.records().collect();
-        let rules = gone_or(detail, &self.stream.errors);
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..detail.concurrent.min(thin.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        let Some(record) = thin.get(index) else { return };
-                        let answer = self.detail(detail, &rules, record, values);
-                        let failed = answer.is_err();
-                        *answers[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
-                        if failed {
-                            next.store(thin.len(), std::sync::atomic::Ordering::Relaxed);
-                            return;
-                        }
-                    }
-                });
-            }
-        });
+    /// Returns the page with each thin record replaced by the answer of its detail call, and how many calls have failed
+    /// since one went well.
+    fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<(Page, usize), Failure> {
+        let each = self.start.each;
+        let thin: Vec<(&str, Option<&str>)> = page.records().map(|record| (record, each)).collect();
+        let answers = self.connector.detailed((self.stream, detail), &thin, values, FEW.max(thin.len() / 5))?;
+        let records = Vec::with_capacity(thin.len());
         let mut full = Page {
             body: String::new(),
-            records: Vec::with_capacity(thin.len()),
+            records,
             next: page.next.clone(),
             total: page.total,
             gone: 0,
+            undetailed: Vec::new(),
         };
-        let mut answers: Vec<_> = answers
-            .into_iter()
-            .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
-            .collect();
-        // The failure stands somewhere behind answers that came; whichever is found first stands for the page.
-        if let Some(position) = answers.iter().position(|answer| matches!(answer, Some(Err(_)))) {
-            return match answers.swap_remove(position) {
-                Some(Err(failure)) => Err(failure),
-                _ => Err(Failure::Stopped),
-            };
-        }
-        for answer in answers {
+        let (mut first, mut untried) = (None, false);
+        for ((record, _), answer) in thin.iter().zip(answers) {
             match answer {
-                Some(Ok(Some(text))) => {
+                Detailed::Full(text) => {
                     let from = full.body.len();
                     full.body.push_str(&text);
                     full.records.push(from..full.body.len());
                 }
-                Some(Ok(None)) => full.gone += 1,
-                _ => return Err(Failure::Stopped),
+                Detailed::Gone => full.gone += 1,
+                Detailed::Failed(error) => {
+                    full.undetailed.push(Undetailed::new(record, &error, each));
+                    first.get_or_insert(error);
+                }
+                Detailed::Untried => untried = true,
             }
         }
-        if full.records.is_empty() && full.gone > 1 {
+        let well = !full.records.is_empty() || full.gone > 0;
+        let failing = if well { 0 } else { self.failing + full.undetailed.len() };
+        match first {
+            // One record may be broken, but not this many: it is the service.
+            Some(error) if untried || failing > FEW || full.undetailed.len() > FEW.max(thin.len() / 5) => {
+                return Err(Failure::Stream(error));
+            }
+            _ if untried => return Err(Failure::Stopped),
+            _ => {}
+        }
+        if full.records.is_empty() && full.undetailed.is_empty() && full.gone > 1 {
             let message = format!("none of the {} records of a page has details", full.gone);
             let error = UserError::new(Exit::Unavailable, "details_missing", message)
                 .hint("one record may go while it is read, but not all; check `detail` in the manifest and `api_url`");
             return Err(Failure::Stream(error));
         }
-        Ok(full)
+        Ok((full, failing))
     }
-
-    /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
-    fn detail(
-        &self,
-        detail: &Detail,
-        rules: &[ErrorRule],
-        record: &str,
-        values: &Values<'_>,
-    ) -> Result<Option<String>, Failure> {
-        // What is no JSON has no details to be asked for; it is told apart further on.
-        let Some(parsed) = lenient::document(record) else { return Ok(Some(record.to_owned())) };
-        let values = Values { record: Some(&parsed), ..values.clone() };
-        let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
-        let what = request.shown();
-        match self.connector.call(rules, &values, request, true) {
-            Ok(response) if response.status == 204 => Ok(None),
-            Ok(response) => self.connector.text(response, &what).map(Some),
-            Err(failure) => Err(failure),
-        }
-    }
-}
-
-/// Returns the rules for the answers of detail calls: what says that a record has gone comes first.
-fn gone_or(detail: &Detail, rules: &[ErrorRule]) -> Vec<ErrorRule> {
-    let status = detail.missing_ok.0.clone();
-    let gone = ErrorRule { status, when: None, action: Action::EmptyPage, wait: None, hint: None };
-    let gone = Some(gone).filter(|gone| !gone.status.0.is_empty());
-    gone.into_iter().chain(rules.iter().cloned()).collect()
 }

@@ -122,7 +122,7 @@ pub(super) fn next_read(
         if is_counted(read_of(plan, open)) && open.position.is_some() && open.to + COUNTED <= now {
             let mut again = OpenRead { to: end(plan, now), until: None, ..open.clone() };
             again.begin_again();
-            return (again, Some(format!("{}: begun again, as its pages may have shifted meanwhile", plan.name)));
+            return (again, Some("begun again, as its pages may have shifted meanwhile".to_owned()));
         }
         return (open.clone(), None);
     }
@@ -138,16 +138,12 @@ pub(super) fn next_read(
     if reshaped || state.shape.as_ref() != Some(&plan.shape) {
         return (
             everything(),
-            Some(format!(
-                "{}: the manifest, settings, mappings or filters changed, so it was read in full once",
-                plan.name
-            )),
+            Some("the manifest, settings, mappings or filters changed, so it was read in full once".to_owned()),
         );
     }
     if let Some(retention) = forgotten {
         let reason = format!(
-            "{}: last read longer ago than the {retention} for which the provider keeps changes, so it was read in full once",
-            plan.name
+            "last read longer ago than the {retention} for which the provider keeps changes, so it was read in full once"
         );
         return (everything(), Some(reason));
     }

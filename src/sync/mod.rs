@@ -3,6 +3,7 @@
 //! `due` says what is to run, `lock` keeps two runs of one pair apart, `run` takes one pair through the stages,
 //! `fleet` takes many organizations through it side by side, and `turn` says which of them works when.
 
+mod details;
 pub(crate) mod due;
 mod fetch;
 mod filter;
@@ -10,7 +11,9 @@ mod fleet;
 mod job;
 pub(crate) mod lock;
 mod log;
+mod read;
 mod remarks;
+pub(crate) mod replay;
 mod resolve;
 mod run;
 mod sweep;
@@ -18,6 +21,7 @@ mod tokens;
 mod transform;
 mod turn;
 mod upsert;
+mod view;
 
 #[cfg(test)]
 mod tests;

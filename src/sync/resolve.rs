@@ -11,11 +11,13 @@ use super::transform::Transform;
 use crate::connector::{Connector, Keeper, Parts};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{Manifest, Stream};
+use crate::domain::moment::Range;
 use crate::domain::names::Name;
 use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
-use crate::lookup::Integration;
+use crate::lookup::{Integration, Library};
 use crate::secrets::Secret;
+use crate::store::Connection;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::providers::Provider;
 
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub(super) feeding: Vec<String>,
     /// What is to be said of the run whatever comes of it.
     pub(super) warnings: Vec<String>,
+    /// Changes whenever the shape of any stream does.
+    pub(super) shape: String,
 }
 
 /// What is done with one stream.
@@ -47,16 +51,32 @@ pub(super) struct StreamPlan {
 
 /// Returns the plan of one provider of one organization.
 pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Plan> {
-    let store = engine.store();
+    planned(
+        engine.store().read(),
+        &engine.library,
+        organization,
+        (provider, engine.options.stream.as_deref()),
+        engine.options.backfill,
+    )
+}
+
+/// Returns the plan of one provider of one organization, of one stream alone or of all.
+pub(super) fn planned(
+    connection: &Connection,
+    library: &Library,
+    organization: &Organization,
+    (provider, only): (&Name, Option<&str>),
+    backfill: Option<Range>,
+) -> Result<Plan> {
     // As it is now: since it was found due, it may have moved to other defaults or been suspended.
-    let organization = &organizations::by_slug(store.read(), organization.slug.as_str())?;
+    let organization = &organizations::by_slug(connection, organization.slug.as_str())?;
     if organization.status != Status::Active {
         let slug = &organization.slug;
         return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
             .hint(format!("skillsctl org resume {slug}"))
             .into());
     }
-    let integration = engine.library.integration(store.read(), organization, provider.as_str())?;
+    let integration = library.integration(connection, organization, provider.as_str())?;
     let Integration { provider, manifest, settings, .. } = integration;
     if let Some(name) = settings.missing(&manifest).first() {
         let slug = &organization.slug;
@@ -72,9 +92,8 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("set it again: skillsctl override set {slug} {} {key}=VALUE", provider.slug))
             .into());
     }
-    let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
-    let mut warnings: Vec<String> =
-        engine.options.backfill.iter().map(|range| format!("backfill of {range}")).collect();
+    let (mut streams, mut feeding_names, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut warnings: Vec<String> = backfill.iter().map(|range| format!("backfill of {range}")).collect();
     let mut left_out = false;
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);
@@ -84,10 +103,11 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         })?;
         let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
         feeding_names.push(name.to_owned());
-        if engine.options.stream.as_deref().is_some_and(|only| only != name) {
+        shapes.push(shape(organization, &provider, &settings, (name, entity)));
+        if only.is_some_and(|only| only != name) {
             continue;
         }
-        if engine.options.backfill.is_some() && stream.changes.is_none() {
+        if backfill.is_some() && stream.changes.is_none() {
             left_out = true;
             warnings.push(format!(
                 "{name}: left out, as the provider does not say what changed when: `skillsctl sync {} --full --stream {name}` reads all of it",
@@ -102,7 +122,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
         let transform = Transform::new(name, stream, entity, &mappings)
             .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
-        let shape = shape(organization, &provider, &settings, (name, entity));
+        let shape = shapes.last().cloned().unwrap_or_default();
         streams.push(StreamPlan {
             name: name.to_owned(),
             entity,
@@ -123,9 +143,10 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .into());
     }
     if streams.is_empty() {
-        return Err(nothing_to_read(engine, organization, &manifest));
+        return Err(nothing_to_read(only, organization, &manifest));
     }
     let settings = settings.declared();
+    let shape = crate::store::hash(&shapes.join("\n"))[..16].to_owned();
     Ok(Plan {
         organization: organization.clone(),
         provider,
@@ -134,12 +155,13 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         streams,
         feeding: feeding_names,
         warnings,
+        shape,
     })
 }
 
-fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
+fn nothing_to_read(only: Option<&str>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
     let provider = &manifest.provider;
-    let Some(only) = &engine.options.stream else {
+    let Some(only) = only else {
         return UserError::new(
             Exit::Invalid,
             "nothing_mapped",
@@ -169,9 +191,9 @@ fn shape(
     settings: &Effective,
     (stream, entity): (&str, Entity),
 ) -> String {
-    let Organization { name, max_learners, .. } = organization;
-    let text =
-        format!("{entity}<{stream}\n{}\n{name:?} {max_learners:?}\n{}", provider.manifest_hash, settings.shape());
+    let name = &organization.name;
+    let room = organization.max_learners.filter(|_| entity == Entity::Learner);
+    let text = format!("{entity}<{stream}\n{}\n{name:?} {room:?}\n{}", provider.manifest_hash, settings.shape(entity));
     crate::store::hash(&text)[..16].to_owned()
 }
 

@@ -9,6 +9,9 @@ mod traps;
 
 mod reads;
 
+mod deletes;
+mod quarantine;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;

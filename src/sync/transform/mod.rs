@@ -156,6 +156,17 @@ impl Transform {
             .map(|(_, source)| source.as_str())
     }
 
+    /// Returns the key of a record, or a digest of the record where it has none.
+    pub(super) fn key_of(&self, record: &str) -> String {
+        let mut values = Vec::new();
+        let taken = self.projection.take(record, &mut values).ok().and_then(|_| values[self.key]);
+        match taken.map(value) {
+            Some(Value::Text(text)) if !text.is_empty() && !text.contains('\u{fffd}') => text.into_owned(),
+            Some(Value::Number(digits)) => digits.into_owned(),
+            _ => anonymous(record),
+        }
+    }
+
     /// Maps one record. `values` is scratch space; `seen` notes which sources exist, `remarks` what is worth telling.
     pub(super) fn apply<'a>(
         &'a self,
@@ -164,13 +175,13 @@ impl Transform {
         seen: &mut Vec<bool>,
         remarks: &mut Remarks,
     ) -> Mapped<'a> {
-        let anonymous = |remarks: &mut Remarks, reason: String| {
+        let nameless = |remarks: &mut Remarks, reason: String| {
             remarks.keyless += 1;
-            Mapped::Bad { key: format!("sha256:{}", &crate::store::hash(record)[..32]), reasons: vec![reason] }
+            Mapped::Bad { key: anonymous(record), reasons: vec![reason] }
         };
         match self.projection.take(record, values) {
             Ok(twice) => remarks.twice += twice,
-            Err(error) => return anonymous(remarks, format!("the record is not well-formed: {error}")),
+            Err(error) => return nameless(remarks, format!("the record is not well-formed: {error}")),
         }
         seen.resize(values.len(), false);
         for (slot, value) in values.iter().enumerate() {
@@ -180,7 +191,7 @@ impl Transform {
             // A character that could not be read makes two keys look the same.
             Some(Value::Text(text)) if !text.is_empty() && !text.contains('\u{fffd}') => text,
             Some(Value::Number(digits)) => digits,
-            _ => return anonymous(remarks, "the record has no key that can be read".into()),
+            _ => return nameless(remarks, "the record has no key that can be read".into()),
         };
         if let Some(slot) = self.cursor {
             remarks.undated += u64::from(values[slot].is_none_or(|raw| matches!(raw.get(), "null" | "\"\"")));
@@ -230,6 +241,11 @@ impl Transform {
         let hash = content_hash(&columns, custom_json.as_deref());
         Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom }
     }
+}
+
+/// Returns what a record without a key goes by: the same bytes are the same record.
+fn anonymous(record: &str) -> String {
+    format!("sha256:{}", &crate::store::hash(record)[..32])
 }
 
 impl Field {

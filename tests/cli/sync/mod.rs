@@ -16,6 +16,7 @@ mod locks;
 mod manifests;
 mod rules;
 mod scenarios;
+mod scope;
 mod search;
 mod tokens;
 mod traps;

@@ -1,0 +1,361 @@
+//! One read of a stream: everything, or what changed in one window, page by page, and then what follows its end.
+
+use chrono::{DateTime, Utc};
+
+use super::remarks::Remarks;
+use super::resolve::StreamPlan;
+use super::run::Run;
+use super::upsert::{Writer, Written};
+use super::{Event, details, fetch, job, sweep, view};
+use crate::connector::{Failure, Page};
+use crate::domain::entity::Entity;
+use crate::domain::manifest::{PageKind, Sweep};
+use crate::error::{Exit, UserError};
+use crate::mutants;
+use crate::store::quarantine;
+use crate::store::records::{self, Owner, Tried};
+use crate::store::state::{self, Mode, OpenRead, StreamState, Views};
+
+/// A read under way.
+struct Reading<'s> {
+    stream: &'s StreamPlan,
+    /// What was decided at its start.
+    open: OpenRead,
+    /// Where it stands.
+    at: OpenRead,
+    /// When it began, by our clock.
+    now: DateTime<Utc>,
+    writer: Writer,
+    views: Views,
+    remarks: Remarks,
+}
+
+impl Run<'_> {
+    /// Reads one window, or everything. What is left open in the state afterwards is the window that follows. `seen` notes
+    /// which sources any record has.
+    pub(super) fn read(
+        &mut self,
+        stream: &StreamPlan,
+        state: &mut StreamState,
+        seen: &mut Vec<bool>,
+    ) -> Result<(), Failure> {
+        let mut reading = self.begin(stream, state)?;
+        self.details(&mut reading, seen)?;
+        let before = self.tally.read;
+        let mut failure = None;
+        for each in reading.open.each..stream.each.len() {
+            if each > reading.open.each {
+                reading.at.begin_again();
+                reading.at.each = each;
+            }
+            match self.pages(&mut reading, state, seen) {
+                // The other values of a loop are read all the same.
+                Err(Failure::Stream(error)) if stream.each.len() > 1 => {
+                    let value = stream.each[each].as_deref().unwrap_or_default();
+                    self.tell(stream, [format!("`{value}`: {}", error.message)]);
+                    reading.at.failed = true;
+                    failure.get_or_insert(Failure::Stream(error));
+                }
+                pages => pages?,
+            }
+        }
+        let read = self.tally.read - before;
+        let cursor = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
+        let field = cursor.map(ToString::to_string).unwrap_or_default();
+        self.tell(stream, reading.remarks.lines(&field, read));
+        let failure = failure.or_else(|| match reading.open.mode {
+            Mode::Changes => reading.remarks.undated_changes(&field, read).map(Failure::Stream),
+            Mode::Full => None,
+        });
+        if failure.is_some() || reading.at.failed {
+            state.open_read = Some(OpenRead { each: 0, position: None, failed: true, ..reading.open });
+            self.keep(stream, state)?;
+            // A value of the loop that failed in a run before this one is read again at once.
+            let error =
+                || UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before");
+            return Err(failure.unwrap_or_else(|| Failure::Restart(error())));
+        }
+        self.finish_read(reading, state, read == 0)
+    }
+
+    /// Decides what is read, and by which number its rows are marked as seen.
+    fn begin<'s>(&mut self, stream: &'s StreamPlan, state: &mut StreamState) -> Result<Reading<'s>, Failure> {
+        let pair = self.pair();
+        let (adopt, quarantined) = {
+            let store = self.engine.store();
+            let adopt = records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?;
+            let quarantined = quarantine::count(store.read(), pair.0, pair.1).map_err(Failure::Internal)?;
+            (adopt, quarantined)
+        };
+        let now = self.engine.now();
+        let begun = state.open_read.clone();
+        let (open, reason) = match (self.engine.options.backfill, &begun) {
+            (Some(range), None) => (fetch::backfill(stream, range), None),
+            (Some(_), Some(open)) => (open.clone(), None),
+            (None, _) => fetch::next_read(stream, state, self.connector.provider_time(now), self.engine.options.full),
+        };
+        let other = |shape: Option<&String>| shape.is_some_and(|shape| *shape != stream.shape);
+        if reason.is_some() && (other(state.shape.as_ref()) || other(begun.as_ref().map(|begun| &begun.shape))) {
+            self.told.reread.push(stream.name.clone());
+        }
+        self.tell(stream, reason);
+        let mut owner = Owner {
+            organization_id: pair.0,
+            provider_id: pair.1,
+            entity: stream.entity,
+            generation: state.generation,
+            full: open.mode == Mode::Full,
+            now: records::moment(now),
+            adopt,
+        };
+        let goes_on = begun.as_ref() == Some(&open);
+        if owner.full && (!goes_on || mutants::on("generation-anew")) {
+            // Rows may also come from another stream that fed the entity before, with a count of its own.
+            let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
+            // One given up counts for nothing where several must miss a row: the next takes its number.
+            let given_up = begun.as_ref().is_some_and(|open| open.mode == Mode::Full);
+            let next = i64::from(!given_up || stream.stream.deletes.after == 1);
+            owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
+        }
+        // A row seen twice by a read with a number of its own shows that pages shift. A loop may well show one twice.
+        let counted = owner.full
+            && owner.generation > state.generation
+            && stream.each.len() == 1
+            && matches!(stream.stream.full.page.kind, PageKind::Number(_) | PageKind::Offset);
+        state.generation = owner.generation;
+        // Rows are marked as seen only where that will be asked for: it costs a write for each row that did not change.
+        owner.full &= stream.stream.deletes.sweep != Sweep::Never || counted;
+        let views = if owner.full { self.views(stream, goes_on)? } else { Views::default() };
+        state.open_read = Some(open.clone());
+        let writer = Writer {
+            owner,
+            stream: stream.name.clone(),
+            run_id: self.log.id,
+            room: self.room,
+            // Former learners are looked for before anything is inserted.
+            expects_new: state.watermark.is_none() && !adopt,
+            counted,
+            has_quarantine: quarantined > 0,
+            now,
+        };
+        self.tried = Tried::default();
+        Ok(Reading { stream, at: open.clone(), open, now, writer, views, remarks: Remarks::default() })
+    }
+
+    /// Returns what the last full read of a stream was made with and what this one is, which goes on with one begun before
+    /// or not.
+    fn views(&mut self, stream: &StreamPlan, goes_on: bool) -> Result<Views, Failure> {
+        let pair = self.pair();
+        let mut views = state::views(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
+        let begun = views.open.take().filter(|_| goes_on);
+        views.open = Some(view::opened(self.engine, self.plan, begun.as_ref()).map_err(Failure::Internal)?);
+        self.change(|tx| state::put_views(tx, pair, &stream.name, &views))?;
+        Ok(views)
+    }
+
+    /// Asks again for the details of records that are in quarantine without them, so that one which failed in a read of
+    /// changes is not lost.
+    fn details(&mut self, reading: &mut Reading<'_>, seen: &mut Vec<bool>) -> Result<(), Failure> {
+        let stream = reading.stream;
+        if !reading.writer.has_quarantine || stream.stream.detail.is_none() {
+            return Ok(());
+        }
+        let rows = quarantine::thin(self.engine.store().read(), self.pair(), &stream.name, details::AT_ONCE)
+            .map_err(Failure::Internal)?;
+        let thin: Vec<_> = rows.iter().map(|row| (row.record.as_str(), row.each.as_deref())).collect();
+        let answers = self.turn.call(|| self.connector.details(&stream.stream, &thin, &stream.transform.wanted));
+        let answers = answers.unwrap_or(Err(Failure::Stopped))?;
+        self.count_usage();
+        let (log, before) = (self.log, self.tally);
+        let (written, tally) = self.change(|tx| {
+            let written = details::write(tx, stream, &mut reading.writer, &rows, &answers, seen)?;
+            let mut tally = before;
+            tally += written.tally;
+            log.count(tx, &tally)?;
+            Ok((written, tally))
+        })?;
+        self.tally = tally;
+        self.took(reading, &written);
+        Ok(())
+    }
+
+    /// Reads the pages of one value of the stream's loop, and writes each.
+    fn pages(
+        &mut self,
+        reading: &mut Reading<'_>,
+        state: &mut StreamState,
+        seen: &mut Vec<bool>,
+    ) -> Result<(), Failure> {
+        let (stream, each) = (reading.stream, reading.at.each);
+        let mut prepare = || {
+            job::prepare(self.connector, stream, &mut reading.at, reading.now, |at| {
+                state.open_read = Some(at.clone());
+                self.keep(stream, state)
+            })
+        };
+        // A job takes its time.
+        let refused = if stream.stream.job.is_some() { self.turn.aside(&mut prepare) } else { prepare() }?;
+        self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
+        let begun = reading.at.clone();
+        let read = fetch::read_of(stream, &begun);
+        let (connector, turn) = (self.connector, self.turn);
+        let pages = fetch::pages(connector, turn, stream, read, fetch::start(stream, &begun), |page| {
+            let at = &mut reading.at;
+            fetch::count(read, at, &page);
+            at.position = page.next.clone();
+            // The first answer may have told that our clock is ahead of the provider's.
+            fetch::hold_back(stream, at, connector.provider_time(reading.now));
+            if let Some(why) = fetch::shortfall(at) {
+                if let Some(open) = state.open_read.as_mut().filter(|open| !open.recounted) {
+                    open.recounted = true;
+                    return Err(Failure::Restart(UserError::new(Exit::Unavailable, "pages_shifted", why)));
+                }
+                at.shifted = true;
+                self.tell(stream, [format!("some may be missing, so no deletes were looked for: {why}")]);
+            }
+            let mut stands = at.clone();
+            if at.position.is_none() {
+                at.each = each + 1;
+                stands = OpenRead { each: each + 1, job: None, counted: None, ..stands };
+            }
+            state.open_read = Some(stands);
+            if mutants::on("watermark-first") {
+                state.watermark = Some(at.to);
+            }
+            self.page(reading, state, &page, seen)
+        });
+        if !matches!(pages, Err(_) if stream.each.len() == 1) {
+            job::clear(connector, stream, &begun);
+        }
+        pages
+    }
+
+    /// Writes one page: its rows, the progress and the counters in one transaction.
+    fn page(
+        &mut self,
+        reading: &mut Reading<'_>,
+        state: &mut StreamState,
+        page: &Page,
+        seen: &mut Vec<bool>,
+    ) -> Result<(), Failure> {
+        self.count_usage();
+        let (pair, log, before) = (self.pair(), self.log, self.tally);
+        let stream = reading.stream;
+        if mutants::on("progress-first") {
+            self.change(|tx| state::put(tx, pair, &stream.name, state))?;
+        }
+        let moves = self.moves();
+        let (written, tally) = self.change(|tx| {
+            let written = reading.writer.write(tx, stream, page, seen)?;
+            if let Some(open) = &mut state.open_read {
+                open.keyless |= written.remarks.keyless > 0;
+                open.shifted |= written.remarks.repeated > 0;
+                (reading.at.keyless, reading.at.shifted) = (open.keyless, open.shifted);
+            }
+            let mut tally = before;
+            tally += written.tally;
+            // A backfill is apart from what the next sync goes on from.
+            if moves {
+                state::put(tx, pair, &stream.name, state)?;
+            }
+            log.count(tx, &tally)?;
+            mutants::point("page written");
+            Ok((written, tally))
+        })?;
+        mutants::point("page committed");
+        self.tally = tally;
+        self.took(reading, &written);
+        (self.engine.watch)(&Event::Page {
+            organization: self.plan.organization.slug.as_str(),
+            provider: self.plan.provider.slug.as_str(),
+            stream: &stream.name,
+            tally: &self.tally,
+        });
+        Ok(())
+    }
+
+    /// Notes what was written beside the tally.
+    fn took(&mut self, reading: &mut Reading<'_>, written: &Written) {
+        self.tried.found.extend(&written.found);
+        for id in &written.gone {
+            // A dry run finds a row live again that it has marked as deleted before.
+            self.tally.deleted -= u64::from(!self.tried.gone.insert(*id));
+        }
+        reading.remarks += written.remarks;
+        reading.writer.has_quarantine |= written.tally.quarantined > 0;
+        if reading.stream.entity == Entity::Learner {
+            self.room = self.room.map(|room| room.saturating_sub(written.room_used));
+            reading.writer.room = self.room;
+        }
+    }
+
+    /// What follows a complete read: deletes, and only then the watermark. `empty` says that it brought no record.
+    fn finish_read(&mut self, reading: Reading<'_>, state: &mut StreamState, empty: bool) -> Result<(), Failure> {
+        mutants::point("read ended");
+        let Reading { stream, open, writer, mut views, .. } = reading;
+        let (engine, plan, owner) = (self.engine, self.plan, &writer.owner);
+        let deletes = sweep::Deletes {
+            plan: stream,
+            manifest: &plan.manifest,
+            open: &open,
+            owner,
+            keep: engine.options.keep,
+            allow_mass: engine.options.allow_mass_delete,
+        };
+        self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut self.tried)?;
+        let read = state.open_read.take().unwrap_or_else(|| open.clone());
+        state.open_read = fetch::next_window(stream, &read);
+        if !self.moves() {
+            self.count_usage();
+            let (log, tally) = (self.log, self.tally);
+            return self.change(|tx| log.count(tx, &tally));
+        }
+        let whole = open.mode == Mode::Full && open.each == 0 && open.position.is_none();
+        let empty = empty && whole;
+        if empty && records::any_live(engine.store().read(), owner).map_err(Failure::Internal)? {
+            let title = &plan.manifest.title;
+            self.doubt(stream, &format!("{title} showed no record at all, where some were before"));
+        }
+        if let Some(open) = &mut views.open {
+            let unseen = self.turn.call(|| view::closed(open, self.connector)).unwrap_or(Err(Failure::Stopped))?;
+            self.tell(stream, unseen);
+        }
+        let (mut swept, mut failure) = (None, None);
+        if let Some(why) = view::doubt(&views) {
+            let so = "so nothing that is missing was marked as deleted; the next full read does that";
+            self.doubt(stream, &format!("{why}, {so}"));
+        } else if !read.keyless && !read.shifted {
+            match deletes.sweep(&mut engine.store(), &self.tried) {
+                Ok(rows) => swept = rows,
+                Err(why) => failure = Some(why),
+            }
+        }
+        self.tally.deleted += swept.unwrap_or(0);
+        mutants::point("swept");
+        state.watermark = Some(read.to);
+        state.shape = Some(open.shape.clone());
+        if open.mode == Mode::Full && failure.is_none() {
+            state.last_full_at = (!read.shifted).then_some(read.to);
+        }
+        self.count_usage();
+        let (pair, log, tally) = (self.pair(), self.log, self.tally);
+        let oldest = swept.filter(|_| !empty).map(|_| deletes.oldest());
+        // One read with two credentials was no complete read with either.
+        let seen_whole = views.open.take().filter(|open| open.credential.is_some() && failure.is_none());
+        views.last = seen_whole.or(views.last);
+        self.change(|tx| {
+            state::put(tx, pair, &stream.name, state)?;
+            if owner.full {
+                state::put_views(tx, pair, &stream.name, &views)?;
+            }
+            if let Some(oldest) = oldest {
+                quarantine::sweep(tx, pair, &stream.name, oldest)?;
+            }
+            log.count(tx, &tally)?;
+            mutants::point("watermark written");
+            Ok(())
+        })?;
+        mutants::point("watermark committed");
+        failure.map_or(Ok(()), Err)
+    }
+}
