@@ -38,3 +38,6 @@ ALTER TABLE sync_state ADD COLUMN open_view TEXT CHECK (open_view IS NULL OR jso
 ALTER TABLE integration_sync_logs ADD COLUMN kind TEXT NOT NULL DEFAULT 'sync' CHECK (kind IN ('sync', 'replay'));
 -- The hash of the settings in force.
 ALTER TABLE integration_sync_logs ADD COLUMN shape TEXT;
+-- The newest run of each pair that was a sync is looked for often, and must not cost a look at each run.
+DROP INDEX integration_sync_logs_latest;
+CREATE INDEX integration_sync_logs_latest ON integration_sync_logs (organization_id, provider_id, kind, id);

@@ -81,6 +81,12 @@ const SELECT: &str =
             q.generation, q.times, q.run_id, q.created_at
      FROM quarantine q JOIN integration_providers p ON p.id = q.provider_id";
 
+/// The same without what the records hold, for lists.
+const OUTLINE: &str =
+    "SELECT q.id, p.slug AS provider, q.stream, q.record_key, q.reasons, '' AS record, q.kept, q.each_value,
+            q.shape, q.generation, q.times, q.run_id, q.created_at
+     FROM quarantine q JOIN integration_providers p ON p.id = q.provider_id";
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Quarantined> {
     let times: i64 = row.get("times")?;
     Ok(Quarantined {
@@ -205,14 +211,14 @@ const WANTED: &str = "q.organization_id = :organization AND (:provider IS NULL O
      AND (:reason IS NULL OR EXISTS (SELECT 1 FROM json_each(q.reasons) WHERE instr(lower(value), lower(:reason)) > 0))
      AND (:ids IS NULL OR q.id IN (SELECT value FROM json_each(:ids)))";
 
-/// Returns the records that are wanted, those set aside last first.
+/// Returns the records that are wanted, those set aside last first, without what they hold.
 pub(crate) fn list(
     connection: &Connection,
     organization_id: i64,
     wanted: &Wanted<'_>,
     limit: u32,
 ) -> Result<Vec<Quarantined>> {
-    let sql = format!("{SELECT} WHERE {WANTED} ORDER BY q.created_at DESC, q.id DESC LIMIT :limit");
+    let sql = format!("{OUTLINE} WHERE {WANTED} ORDER BY q.created_at DESC, q.id DESC LIMIT :limit");
     let mut statement = connection.prepare(&sql)?;
     let parameters = named_params! {
         ":organization": organization_id, ":provider": wanted.provider_id, ":stream": wanted.stream, ":reason": wanted.reason,
@@ -280,9 +286,9 @@ pub(crate) fn count_of_run(connection: &Connection, run_id: i64) -> Result<u64> 
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Returns the records a run put into quarantine that are still there.
+/// Returns the records a run put into quarantine that are still there, without what they hold.
 pub(crate) fn of_run(connection: &Connection, run_id: i64, limit: u32) -> Result<Vec<Quarantined>> {
-    let sql = format!("{SELECT} WHERE q.run_id = ?1 ORDER BY q.id LIMIT ?2");
+    let sql = format!("{OUTLINE} WHERE q.run_id = ?1 ORDER BY q.id LIMIT ?2");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map((run_id, limit), from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

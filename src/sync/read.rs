@@ -320,17 +320,11 @@ impl Run<'_> {
             let unseen = self.turn.call(|| view::closed(open, self.connector)).unwrap_or(Err(Failure::Stopped))?;
             self.tell(stream, unseen);
         }
-        let (mut swept, mut failure) = (None, None);
-        if let Some(why) = view::doubt(&views) {
-            let so = "so nothing that is missing was marked as deleted; the next full read does that";
-            self.doubt(stream, &format!("{why}, {so}"));
-        } else if !read.keyless && !read.shifted {
-            match deletes.sweep(&mut engine.store(), &self.tried) {
-                Ok(rows) => swept = rows,
-                Err(why) => failure = Some(why),
-            }
-        }
-        self.tally.deleted += swept.unwrap_or(0);
+        let unsure = read.keyless || read.shifted;
+        let (swept, failure) = match if unsure { Ok(None) } else { self.sweep(&deletes, &views) } {
+            Ok(swept) => (swept, None),
+            Err(failure) => (None, Some(failure)),
+        };
         mutants::point("swept");
         state.watermark = Some(read.to);
         state.shape = Some(open.shape.clone());
@@ -339,7 +333,6 @@ impl Run<'_> {
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);
-        let oldest = swept.filter(|_| !empty).map(|_| deletes.oldest());
         // One read with two credentials was no complete read with either.
         let seen_whole = views.open.take().filter(|open| open.credential.is_some() && failure.is_none());
         views.last = seen_whole.or(views.last);
@@ -348,8 +341,8 @@ impl Run<'_> {
             if owner.full {
                 state::put_views(tx, pair, &stream.name, &views)?;
             }
-            if let Some(oldest) = oldest {
-                quarantine::sweep(tx, pair, &stream.name, oldest)?;
+            if swept.is_some() && !empty {
+                quarantine::sweep(tx, pair, &stream.name, deletes.oldest())?;
             }
             log.count(tx, &tally)?;
             mutants::point("watermark written");
@@ -357,5 +350,18 @@ impl Run<'_> {
         })?;
         mutants::point("watermark committed");
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Marks as deleted what is missing, unless another view than the last full read's is why. Returns how many rows that
+    /// were; nothing where this read does not tell.
+    fn sweep(&mut self, deletes: &sweep::Deletes<'_>, views: &Views) -> Result<Option<u64>, Failure> {
+        if let Some(why) = view::doubt(views) {
+            let so = "so nothing that is missing was marked as deleted; the next full read does that";
+            self.doubt(deletes.plan, &format!("{why}, {so}"));
+            return Ok(None);
+        }
+        let swept = deletes.sweep(&mut self.engine.store(), &self.tried)?;
+        self.tally.deleted += swept.unwrap_or(0);
+        Ok(swept)
     }
 }

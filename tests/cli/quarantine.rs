@@ -160,3 +160,18 @@ fn what_a_former_provider_left_stays_and_stops_nothing() {
     world.run("record quarantine replay globex 4 --json").fails(5);
     world.run("record quarantine replay globex --all --provider aptem --json").fails(5);
 }
+
+#[test]
+fn what_waits_in_a_database_of_the_first_schema_still_does() {
+    let world = World::empty();
+    world.sql().execute_batch(include_str!("../fixtures/schema_1.sql")).unwrap();
+    assert_eq!(ids(&world, "record quarantine list acme"), ["1"]);
+    let shown = world.json("record quarantine show acme 1");
+    assert_eq!((&shown["key"], &shown["times"], &shown["kept"]), (&json!("9999"), &json!(1), &json!("whole")));
+    assert_eq!((&shown["settings"], &shown["record"]), (&Value::Null, &json!({"Id": 9999})));
+    assert_eq!(world.json("log list")["items"][0]["run_kind"], "sync");
+    // Its number is not given again.
+    world.run("record quarantine drop acme 1 --yes").succeeds();
+    world.set_aside("acme", "aptem", 1, "L7", "{}");
+    assert_eq!(ids(&world, "record quarantine list acme"), ["2"]);
+}

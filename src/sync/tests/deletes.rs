@@ -88,6 +88,21 @@ fn a_dry_run_counts_each_delete_once() {
 }
 
 #[test]
+fn a_dry_run_counts_a_record_that_two_pages_call_deleted_once() {
+    let pages = one_page("flag: {field: gone, is: true}")
+        .replace("{get: /all}", "{get: '/all?page={page}', page: {number: 1}}");
+    let mut world = World::new(&pages, NAMES);
+    let play = |world: &World, record: &'static str| {
+        world.server.play(move |asked| json(if asked.ends_with("page=3") { "[]" } else { record }));
+    };
+    play(&world, r#"[{"id":1,"name":"N1"}]"#);
+    world.run_well();
+    play(&world, r#"[{"id":1,"gone":true}]"#);
+    world.engine.options.keep = Keep::DryRun;
+    assert_eq!(world.run_well().deleted, 1);
+}
+
+#[test]
 fn a_read_that_goes_on_deletes_nothing_of_what_its_first_half_read() {
     let mut world = World::new(&LEARNERS.replace("max: 0.5", "max: 1"), NAMES);
     world.server.play(learners(&[1, 2, 3, 4, 5]));
