@@ -156,7 +156,7 @@ fn text(organization: &Organization, subdomain: &str, rows: &[Row], look: &Look)
         ]
     };
     text += &block(&rows.iter().map(cells).collect::<Vec<_>>(), 2, look);
-    let notes: Vec<String> = rows.iter().filter_map(|row| note(row, look)).collect();
+    let notes: Vec<String> = rows.iter().flat_map(|row| notes(row, look)).collect();
     if !notes.is_empty() {
         text += &format!("\n{}\n", notes.join("\n"));
     }
@@ -218,37 +218,33 @@ fn title(field: &Field) -> String {
     }
 }
 
-/// Returns what should be looked at, and the command to look with.
-fn note(row: &Row, look: &Look) -> Option<String> {
+/// Returns what should be looked at, and the commands to look with.
+fn notes(row: &Row, look: &Look) -> Vec<String> {
     let Row { organization, provider, .. } = row;
     let run = row.overview.last_run.as_ref();
-    let (what, command) = match row.state {
-        Standing::SettingsMissing => {
-            let first = row.missing_settings.first()?;
+    let wrong = match row.state {
+        Standing::SettingsMissing => row.missing_settings.first().map(|first| {
             let names: Vec<&str> = row.missing_settings.iter().map(Name::as_str).collect();
             let what = format!("no value for {}", names.join(", "));
             (what, format!("skillsctl override set {organization} {provider} {first}=VALUE"))
-        }
-        Standing::CredentialsMissing => {
-            let first = row.missing_credentials.first()?;
-            let what = format!("no {first}");
-            (what, format!("skillsctl credential set {organization} {provider} {first}"))
-        }
-        Standing::Failing | Standing::Deferred | Standing::Interrupted => {
-            let run: &Run = run?;
+        }),
+        Standing::CredentialsMissing => row.missing_credentials.first().map(|first| {
+            (format!("no {first}"), format!("skillsctl credential set {organization} {provider} {first}"))
+        }),
+        Standing::Failing | Standing::Deferred | Standing::Interrupted => run.map(|run: &Run| {
             let error = run.error.clone().unwrap_or_else(|| "the process ended before the run did".to_owned());
             (error, format!("skillsctl log show {}", run.id))
-        }
-        _ if row.quarantined > 0 => {
-            let records = if row.quarantined == 1 { "record" } else { "records" };
-            let run = run?;
-            (format!("{} {records} in quarantine", row.quarantined), format!("skillsctl log show {}", run.id))
-        }
-        _ => return None,
+        }),
+        _ => None,
     };
+    let quarantined = (row.quarantined > 0).then(|| {
+        let records = if row.quarantined == 1 { "record" } else { "records" };
+        let command = format!("skillsctl record quarantine list {organization} --provider {provider}");
+        (format!("{} {records} in quarantine", row.quarantined), command)
+    });
     let label = format!("{provider}:");
     let label = if row.state.is_bad() { look.bad(&label) } else { look.warn(&label) };
-    Some(format!("{label} {what}   {command}"))
+    wrong.into_iter().chain(quarantined).map(|(what, command)| format!("{label} {what}   {command}")).collect()
 }
 
 fn all(rows: &[Row], session: &Session) -> Result<()> {

@@ -53,9 +53,12 @@ pub(crate) struct SyncArgs {
     /// Organizations to work on at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256), env = "SKILLSCTL_JOBS")]
     jobs: u16,
-    /// Mark rows as deleted even if more than a fifth of them is gone
-    #[arg(long)]
+    /// Mark rows as deleted even if more than a fifth of them is gone; for one organization, named once more
+    #[arg(long, conflicts_with = "all")]
     allow_mass_delete: bool,
+    /// With --allow-mass-delete: the organization whose rows may be marked, instead of typing it
+    #[arg(long, value_name = "ORG", requires = "allow_mass_delete")]
+    confirm: Option<String>,
 }
 
 /// The end of a sync as scripts see it.
@@ -79,6 +82,7 @@ struct Summary<'a> {
 pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let wanted = wanted(args, session, &store)?;
+    confirm(args, session)?;
     let began = std::time::Instant::now();
     if wanted.is_empty() {
         return finish(session, &Report { runs: Vec::new() }, began, args.all);
@@ -100,6 +104,22 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let report = sync::sync(&engine, &wanted)?;
     let exit = finish(session, &report, began, args.all)?;
     Ok(stop.exit().unwrap_or(exit))
+}
+
+/// Makes sure that who lets many rows be marked as deleted means this organization. `--yes` is not enough.
+fn confirm(args: &SyncArgs, session: &Session) -> Result<()> {
+    if !args.allow_mass_delete || session.keep == Keep::DryRun {
+        return Ok(());
+    }
+    let [slug] = args.organizations.as_slice() else {
+        let message = "`--allow-mass-delete` is for one organization at a time";
+        return Err(UserError::new(Exit::Usage, "one_organization", message).hint("name one").into());
+    };
+    if session.output.confirm_destroy(slug.as_str(), args.confirm.as_deref())? {
+        Ok(())
+    } else {
+        Err(super::change::declined().into())
+    }
 }
 
 /// Returns what is to run.
@@ -208,8 +228,15 @@ fn line(summary: &Summary<'_>, what: &str) -> String {
     if parts.is_empty() {
         return format!("{at}Z nothing due");
     }
+    let reread = summary.runs.iter().filter(|run| !run.reread.is_empty()).count();
+    let reread = if reread == 0 { String::new() } else { format!("; {reread} read in full as settings changed") };
     let seconds = summary.duration_ms / 1000;
-    format!("{at}Z {} {what}: {}; {}; {seconds} s", summary.runs.len(), parts.join(", "), counts(&summary.total))
+    format!(
+        "{at}Z {} {what}: {}; {}{reread}; {seconds} s",
+        summary.runs.len(),
+        parts.join(", "),
+        counts(&summary.total)
+    )
 }
 
 /// Returns the counts that are not zero, in words.
@@ -238,7 +265,11 @@ fn told(run: &RunReport, look: &Look) -> String {
         "partial" => look.warn("partial"),
         other => look.bad(other),
     };
-    format!("{name}  {state}  {} in {}", counts(&run.tally), look.duration_ms(run.duration_ms))
+    let reread = match run.reread.as_slice() {
+        [] => String::new(),
+        streams => format!("; {} read in full, as settings, mappings or filters have changed", streams.join(" and ")),
+    };
+    format!("{name}  {state}  {} in {}{reread}", counts(&run.tally), look.duration_ms(run.duration_ms))
 }
 
 /// Says on stderr what was not well with a run, and what to do about it; also under `-q`.
@@ -255,7 +286,11 @@ fn complain(session: &Session, run: &RunReport) {
     } else if run.outcome == "already_running" {
         session.output.note(format!("{name} is already running"));
     }
-    for warning in run.warnings.iter().filter(|_| run.error.is_none()) {
+    for doubt in &run.doubts {
+        session.output.warn(format!("{name}: {doubt}"));
+    }
+    let others = run.warnings.iter().filter(|warning| run.error.is_none() && !run.doubts.contains(warning));
+    for warning in others {
         session.output.verbose(1, format!("{name}: {warning}"));
     }
 }

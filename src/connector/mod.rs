@@ -1,11 +1,13 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out, `read` ties them together as pages.
+//! answers, `paginate` finds the next page, `decode` takes records out, `detail` completes thin ones, `read` ties them
+//! together as pages.
 
 mod auth;
 mod call;
 mod decode;
+mod detail;
 mod errors;
 mod limits;
 mod paginate;
@@ -22,6 +24,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 pub(crate) use decode::scalar;
+pub(crate) use detail::{Detailed, Undetailed, reason};
 pub(crate) use errors::Failure;
 pub(crate) use limits::Limits;
 pub(crate) use read::{Page, Start};
@@ -156,6 +159,26 @@ impl<'a> Connector<'a> {
             found.push((path.clone(), answered));
         }
         Ok(found)
+    }
+
+    /// Returns a digest of what the account shows of what the credential sees; none where the manifest does not say how.
+    pub(crate) fn scope(&self) -> Result<Option<String>, Failure> {
+        let Some(scope) = self.manifest.check.as_ref().and_then(|check| check.scope.as_ref()) else { return Ok(None) };
+        let request = self.request_get(&scope.get, &scope.query, &self.values(None))?;
+        let what = request.shown();
+        let response = self.call(&[], &self.values(None), request, true)?;
+        let text = decode::text(response, &what)?;
+        let outline = decode::outline(&text, &scope.items, None, &what)?;
+        let mut projection = crate::domain::path::Projection::default();
+        let slot = projection.add(&scope.key);
+        let mut keys = std::collections::BTreeSet::new();
+        for record in outline.records {
+            let mut values = Vec::new();
+            let found = projection.take(&text[record], &mut values).ok().and_then(|()| values[slot]).and_then(scalar);
+            keys.extend(found);
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("{keys:?}").as_bytes());
+        Ok(Some(crate::secrets::hex::encode(&digest.as_ref()[..8])))
     }
 
     /// Returns whether everything is to end.

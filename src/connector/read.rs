@@ -1,21 +1,17 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::decode;
+use super::detail::{Detailed, FEW, Undetailed};
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
-
-/// What became of a detail call: the record, none where it has gone, or why there is no telling.
-type Detailed = Result<Option<String>, Failure>;
 
 /// One page of records.
 pub(crate) struct Page {
@@ -26,9 +22,17 @@ pub(crate) struct Page {
     pub(crate) next: Option<String>,
     /// How many of its records had gone by the time their details were asked for.
     pub(crate) gone: u64,
+    /// The records whose details could not be read; they are not among the others.
+    pub(crate) undetailed: Vec<Undetailed>,
 }
 
 impl Page {
+    /// Returns a page of one record that did not just come from the provider.
+    pub(crate) fn of(record: &str) -> Self {
+        let records = std::iter::once(0..record.len()).collect();
+        Page { body: record.to_owned(), records, next: None, gone: 0, undetailed: Vec::new() }
+    }
+
     /// Returns the records as the provider sent them.
     pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &str> {
         self.records.iter().map(|range| &self.body[range.clone()])
@@ -54,6 +58,8 @@ pub(crate) struct PageRead<'c> {
     fields: &'c [String],
     start: Start<'c>,
     paginator: Paginator,
+    /// How many detail calls have failed since one went well.
+    failing: usize,
     ended: bool,
 }
 
@@ -70,7 +76,16 @@ impl<'c> Connector<'c> {
         if start.position.is_none() {
             start.position = Paginator::first(&read.page);
         }
-        PageRead { connector: self, stream, read, fields, start, paginator: Paginator::default(), ended: false }
+        PageRead {
+            connector: self,
+            stream,
+            read,
+            fields,
+            start,
+            paginator: Paginator::default(),
+            failing: 0,
+            ended: false,
+        }
     }
 }
 
@@ -139,9 +154,13 @@ impl PageRead<'_> {
         };
         let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
         let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
-        let page = Page { body, records: outline.records, next, gone: 0 };
+        let page = Page { body, records: outline.records, next, gone: 0, undetailed: Vec::new() };
         match &self.stream.detail {
-            Some(detail) if self.start.details => self.detailed(detail, &page, &values),
+            Some(detail) if self.start.details => {
+                let (page, failing) = self.detailed(detail, &page, &values)?;
+                self.failing = failing;
+                Ok(page)
+            }
             _ => Ok(page),
         }
     }
@@ -173,72 +192,46 @@ impl PageRead<'_> {
         ))
     }
 
-    /// Returns the page with each thin record replaced by the answer of its detail call.
-    fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
-        let thin: Vec<&str> = page.records().collect();
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..detail.concurrent.min(thin.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        let Some(record) = thin.get(index) else { return };
-                        let answer = self.detail(detail, record, values);
-                        let failed = answer.is_err();
-                        *answers[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
-                        if failed {
-                            next.store(thin.len(), std::sync::atomic::Ordering::Relaxed);
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        let mut full =
-            Page { body: String::new(), records: Vec::with_capacity(thin.len()), next: page.next.clone(), gone: 0 };
-        let mut answers: Vec<_> = answers
-            .into_iter()
-            .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
-            .collect();
-        // The failure stands somewhere behind answers that came; whichever is found first stands for the page.
-        if let Some(position) = answers.iter().position(|answer| matches!(answer, Some(Err(_)))) {
-            return match answers.swap_remove(position) {
-                Some(Err(failure)) => Err(failure),
-                _ => Err(Failure::Stopped),
-            };
-        }
-        for answer in answers {
+    /// Returns the page with each thin record replaced by the answer of its detail call, and how many calls have failed
+    /// since one went well.
+    fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<(Page, usize), Failure> {
+        let each = self.start.each;
+        let thin: Vec<(&str, Option<&str>)> = page.records().map(|record| (record, each)).collect();
+        let answers = self.connector.detailed((self.stream, detail), &thin, values, FEW.max(thin.len() / 5))?;
+        let records = Vec::with_capacity(thin.len());
+        let mut full = Page { body: String::new(), records, next: page.next.clone(), gone: 0, undetailed: Vec::new() };
+        let (mut first, mut untried) = (None, false);
+        for ((record, _), answer) in thin.iter().zip(answers) {
             match answer {
-                Some(Ok(Some(text))) => {
+                Detailed::Full(text) => {
                     let from = full.body.len();
                     full.body.push_str(&text);
                     full.records.push(from..full.body.len());
                 }
-                Some(Ok(None)) => full.gone += 1,
-                _ => return Err(Failure::Stopped),
+                Detailed::Gone => full.gone += 1,
+                Detailed::Failed(error) => {
+                    full.undetailed.push(Undetailed::new(record, &error, each));
+                    first.get_or_insert(error);
+                }
+                Detailed::Untried => untried = true,
             }
         }
-        if full.records.is_empty() && full.gone > 1 {
+        let well = !full.records.is_empty() || full.gone > 0;
+        let failing = if well { 0 } else { self.failing + full.undetailed.len() };
+        match first {
+            // One record may be broken, but not this many: it is the service.
+            Some(error) if untried || failing > FEW || full.undetailed.len() > FEW.max(thin.len() / 5) => {
+                return Err(Failure::Stream(error));
+            }
+            _ if untried => return Err(Failure::Stopped),
+            _ => {}
+        }
+        if full.records.is_empty() && full.undetailed.is_empty() && full.gone > 1 {
             let message = format!("none of the {} records of a page has details", full.gone);
             let error = UserError::new(Exit::Unavailable, "details_missing", message)
                 .hint("one record may go while it is read, but not all; check `detail` in the manifest and `api_url`");
             return Err(Failure::Stream(error));
         }
-        Ok(full)
-    }
-
-    /// Returns the answer of one detail call, `None` if the record has gone meanwhile.
-    fn detail(&self, detail: &Detail, record: &str, values: &Values<'_>) -> Result<Option<String>, Failure> {
-        let record: Value = serde_json::from_str(record).unwrap_or_default();
-        let values = Values { record: Some(&record), ..values.clone() };
-        let request = self.connector.request_get(&detail.get, &detail.query, &values)?;
-        let what = request.shown();
-        match self.connector.call(&self.stream.errors, &values, request, true) {
-            Ok(response) if response.status == 204 => Ok(None),
-            Ok(response) => decode::text(response, &what).map(Some),
-            Err(Failure::Stream(error)) if detail.missing_ok && error.code == "not_found_at_provider" => Ok(None),
-            Err(failure) => Err(failure),
-        }
+        Ok((full, failing))
     }
 }

@@ -229,16 +229,15 @@ pub(crate) fn see(tx: &Connection, owner: &Owner, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Marks the row of a key as deleted. Returns false if there is no live row of it.
-pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<bool> {
+/// Marks the row of a key as deleted. Returns its id, or nothing if there is no live row of it.
+pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<Option<i64>> {
     let table = owner.entity.table();
-    let changed = tx
-        .prepare_cached(&format!(
-            "UPDATE {table} SET deleted_at = ?4, changed_at = ?4
-             WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3 AND deleted_at IS NULL"
-        ))?
-        .execute((owner.organization_id, owner.provider_id, key, owner.now.as_str()))?;
-    Ok(changed > 0)
+    let mut statement = tx.prepare_cached(&format!(
+        "UPDATE {table} SET deleted_at = ?4, changed_at = ?4
+         WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3 AND deleted_at IS NULL RETURNING id"
+    ))?;
+    let parameters = (owner.organization_id, owner.provider_id, key, owner.now.as_str());
+    Ok(statement.query_row(parameters, |row| row.get(0)).optional()?)
 }
 
 /// Returns the newest full read that any row of a provider of an organization was seen by.
@@ -250,14 +249,18 @@ pub(crate) fn newest_generation(connection: &Connection, owner: &Owner) -> Resul
     Ok(connection.query_row(&sql, (owner.organization_id, owner.provider_id), |row| row.get(0))?)
 }
 
+/// What a dry run did to rows that were there: its transactions were rolled back, so the rows themselves do not tell.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    /// Rows it has seen.
+    pub(crate) found: HashSet<i64>,
+    /// Rows it would have marked as deleted.
+    pub(crate) gone: HashSet<i64>,
+}
+
 /// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw,
-/// those `found` left out.
-pub(crate) fn unseen(
-    connection: &Connection,
-    owner: &Owner,
-    oldest: i64,
-    found: Option<&HashSet<i64>>,
-) -> Result<(u64, u64)> {
+/// with what a dry run `tried` taken into account.
+pub(crate) fn unseen(connection: &Connection, owner: &Owner, oldest: i64, tried: Option<&Tried>) -> Result<(u64, u64)> {
     let table = owner.entity.table();
     let rows = format!(
         "FROM {table} WHERE organization_id = :organization AND provider_id = :provider AND deleted_at IS NULL"
@@ -271,9 +274,20 @@ pub(crate) fn unseen(
     let mut unseen = 0;
     while let Some(row) = ids.next()? {
         let id = row.get(0)?;
-        unseen += u64::from(found.is_none_or(|found| !found.contains(&id)));
+        let told = |tried: &Tried| tried.found.contains(&id) || tried.gone.contains(&id);
+        unseen += u64::from(!tried.is_some_and(told));
     }
-    Ok((u64::try_from(live).unwrap_or(0), unseen))
+    let gone = tried.map_or(0, |tried| tried.gone.len() as u64);
+    Ok((u64::try_from(live).unwrap_or(0).saturating_sub(gone), unseen))
+}
+
+/// Returns whether a provider of an organization has any live row.
+pub(crate) fn any_live(connection: &Connection, owner: &Owner) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} WHERE organization_id = ?1 AND provider_id = ?2 AND deleted_at IS NULL)",
+        owner.entity.table()
+    );
+    Ok(connection.query_row(&sql, (owner.organization_id, owner.provider_id), |row| row.get(0))?)
 }
 
 /// Marks the rows that no full read since `oldest` saw as deleted. Returns how many.

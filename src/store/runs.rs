@@ -69,6 +69,25 @@ impl Trigger {
     }
 }
 
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Calls the provider. Schedules and standings heed these only.
+    Sync,
+    /// Stores records out of quarantine.
+    Replay,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Sync => "sync",
+            Kind::Replay => "replay",
+        }
+    }
+}
+
 /// What a run did, counted over all its attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
@@ -120,6 +139,7 @@ pub(crate) struct Run {
     pub(crate) id: i64,
     pub(crate) organization: Slug,
     pub(crate) provider: Name,
+    pub(crate) kind: Kind,
     pub(crate) trigger: Trigger,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) finished_at: Option<DateTime<Utc>>,
@@ -129,10 +149,12 @@ pub(crate) struct Run {
     pub(crate) error_code: Option<String>,
     pub(crate) error: Option<String>,
     pub(crate) hint: Option<String>,
+    /// The hash of the settings in force.
+    pub(crate) shape: Option<String>,
 }
 
-const SELECT: &str = "SELECT r.id, o.slug AS organization, p.slug AS provider, r.trigger, r.started_at, r.finished_at, r.outcome, r.tally,
-            r.warnings, r.error_code, r.error, r.hint
+const SELECT: &str = "SELECT r.id, o.slug AS organization, p.slug AS provider, r.kind, r.trigger, r.started_at, r.finished_at, r.outcome, r.tally,
+            r.warnings, r.error_code, r.error, r.hint, r.shape
      FROM integration_sync_logs r
      JOIN organizations o ON o.id = r.organization_id
      JOIN integration_providers p ON p.id = r.provider_id";
@@ -142,6 +164,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         id: row.get("id")?,
         organization: text::parsed(row, "organization")?,
         provider: text::parsed(row, "provider")?,
+        kind: if row.get_ref("kind")?.as_str()? == "replay" { Kind::Replay } else { Kind::Sync },
         trigger: if row.get_ref("trigger")?.as_str()? == "schedule" { Trigger::Schedule } else { Trigger::Manual },
         started_at: text::at(row, "started_at")?,
         finished_at: text::at_or_null(row, "finished_at")?,
@@ -151,6 +174,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         error_code: row.get("error_code")?,
         error: row.get("error")?,
         hint: row.get("hint")?,
+        shape: row.get("shape")?,
     })
 }
 
@@ -159,7 +183,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
 pub(crate) fn start(
     tx: &Connection,
     (organization_id, provider_id): (i64, i64),
-    trigger: Trigger,
+    (kind, trigger, shape): (Kind, Trigger, Option<&str>),
     now: DateTime<Utc>,
 ) -> Result<i64> {
     tx.execute(
@@ -169,11 +193,11 @@ pub(crate) fn start(
         named_params! { ":organization": organization_id, ":provider": provider_id, ":now": stamp(now) },
     )?;
     Ok(tx.query_row(
-        "INSERT INTO integration_sync_logs (organization_id, provider_id, trigger, started_at, outcome, tally, warnings)
-         VALUES (:organization, :provider, :trigger, :now, 'running', '{}', '[]') RETURNING id",
+        "INSERT INTO integration_sync_logs (organization_id, provider_id, kind, trigger, shape, started_at, outcome, tally, warnings)
+         VALUES (:organization, :provider, :kind, :trigger, :shape, :now, 'running', '{}', '[]') RETURNING id",
         named_params! {
             ":organization": organization_id, ":provider": provider_id, ":now": stamp(now),
-            ":trigger": trigger.as_str(),
+            ":kind": kind.as_str(), ":trigger": trigger.as_str(), ":shape": shape,
         },
         |row| row.get(0),
     )?)
@@ -214,11 +238,12 @@ pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64
         "SELECT r.organization_id, r.provider_id, r.started_at,
                 (SELECT count(*) FROM integration_sync_logs f
                   WHERE f.organization_id = r.organization_id AND f.provider_id = r.provider_id AND f.outcome <> 'running'
+                    AND f.kind = 'sync'
                     AND f.id > coalesce((SELECT g.id FROM integration_sync_logs g
                          WHERE g.organization_id = r.organization_id AND g.provider_id = r.provider_id
-                           AND g.outcome IN ('ok', 'partial') ORDER BY g.id DESC LIMIT 1), 0)) AS failures
+                           AND g.kind = 'sync' AND g.outcome IN ('ok', 'partial') ORDER BY g.id DESC LIMIT 1), 0)) AS failures
          FROM integration_sync_logs r
-         WHERE r.id IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)",
+         WHERE r.id IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' GROUP BY organization_id, provider_id)",
     )?;
     let rows = statement.query_map([], |row| {
         Ok((
@@ -229,16 +254,19 @@ pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Returns the newest run of a pair.
+/// Returns the newest run of a pair that called the provider.
 pub(crate) fn latest(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
-    let sql = format!("{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 ORDER BY r.id DESC LIMIT 1");
+    let sql = format!(
+        "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.kind = 'sync' ORDER BY r.id DESC LIMIT 1"
+    );
     Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
 
 /// Returns the newest run of a pair that did something useful.
 pub(crate) fn latest_success(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
     let sql = format!(
-        "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.outcome IN ('ok', 'partial') ORDER BY r.id DESC LIMIT 1"
+        "{SELECT} WHERE r.organization_id = ?1 AND r.provider_id = ?2 AND r.kind = 'sync' AND r.outcome IN ('ok', 'partial')
+         ORDER BY r.id DESC LIMIT 1"
     );
     Ok(connection.prepare_cached(&sql)?.query_row((organization_id, provider_id), from_row).optional()?)
 }
@@ -282,8 +310,8 @@ pub(crate) fn prune(tx: &Connection, before: DateTime<Utc>) -> Result<u64> {
 }
 
 const PRUNABLE: &str = "started_at < :before AND outcome <> 'running'
-     AND id NOT IN (SELECT max(id) FROM integration_sync_logs GROUP BY organization_id, provider_id)
-     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE outcome IN ('ok', 'partial')
+     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' GROUP BY organization_id, provider_id)
+     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' AND outcome IN ('ok', 'partial')
                      GROUP BY organization_id, provider_id)
      AND id NOT IN (SELECT run_id FROM quarantine)";
 

@@ -100,6 +100,64 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// What full reads were made with: other credentials may see other records, and what they do not see is not gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// A digest of the credentials; none where a read was made with more than one.
+    pub(crate) credential: Option<String>,
+    /// A digest of what the provider showed of its scope; none where it cannot tell.
+    pub(crate) scope: Option<String>,
+}
+
+/// The views of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Views {
+    /// Of the last complete full read.
+    pub(crate) last: Option<View>,
+    /// Of the full read under way.
+    pub(crate) open: Option<View>,
+}
+
+/// Returns the views of a stream.
+pub(crate) fn views(
+    connection: &Connection,
+    (organization_id, provider_id): (i64, i64),
+    stream: &str,
+) -> Result<Views> {
+    let view = |row: &rusqlite::Row<'_>, column: &str| -> rusqlite::Result<Option<View>> {
+        row.get_ref(column)?.as_str_or_null()?.map(|_| text::json(row, column)).transpose()
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT view, open_view FROM sync_state WHERE organization_id = ?1 AND provider_id = ?2 AND stream = ?3",
+        )?
+        .query_row((organization_id, provider_id, stream), |row| {
+            Ok(Views { last: view(row, "view")?, open: view(row, "open_view")? })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Stores the views of a stream.
+pub(crate) fn put_views(
+    tx: &Connection,
+    (organization_id, provider_id): (i64, i64),
+    stream: &str,
+    views: &Views,
+) -> Result<()> {
+    let json = |view: &Option<View>| view.as_ref().map(serde_json::to_string).transpose();
+    tx.prepare_cached(
+        "INSERT INTO sync_state (organization_id, provider_id, stream, generation, view, open_view)
+         VALUES (:organization, :provider, :stream, 0, :view, :open_view)
+         ON CONFLICT (organization_id, provider_id, stream) DO UPDATE SET view = excluded.view, open_view = excluded.open_view",
+    )?
+    .execute(named_params! {
+        ":organization": organization_id, ":provider": provider_id, ":stream": stream,
+        ":view": json(&views.last)?, ":open_view": json(&views.open)?,
+    })?;
+    Ok(())
+}
+
 /// Forgets how far all streams of a pair but these were read: one that is read again later begins anew, as its rows may be
 /// gone by then.
 pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i64), streams: &[String]) -> Result<()> {

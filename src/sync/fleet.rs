@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::due::Due;
-use super::run::{self, Ended};
+use super::run::{self, Ended, Told};
 use super::{Engine, Event, lock, resolve};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
@@ -29,6 +29,11 @@ pub(crate) struct RunReport {
     pub(crate) tally: Tally,
     pub(crate) duration_ms: u64,
     pub(crate) warnings: Vec<String>,
+    /// The streams that were read in full because settings, mappings or filters have changed.
+    pub(crate) reread: Vec<String>,
+    /// Those of the warnings that say that rows may not be what is at the provider.
+    #[serde(skip)]
+    pub(crate) doubts: Vec<String>,
     pub(crate) error: Option<ReportedError>,
 }
 
@@ -135,8 +140,9 @@ fn pair(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Re
     (engine.watch)(&Event::Finished { organization: names.0, provider: names.1 });
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     match ended {
-        Ok(Ended { run_id, outcome, tally, warnings, error }) => {
-            Ok(report(names, outcome.as_str(), run_id, tally, (warnings, error), took))
+        Ok(Ended { run_id, outcome, tally, warnings, told, error }) => {
+            let report = report(names, outcome.as_str(), run_id, tally, (warnings, error), took);
+            Ok(RunReport { reread: told.reread, doubts: told.doubts, ..report })
         }
         Err(error) => match error.downcast_ref::<UserError>() {
             // Wrong settings, a credential that does not open: this pair's trouble alone.
@@ -168,13 +174,14 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
     let stored = engine.library.provider(provider).map(|(stored, _)| stored.id);
     let run_id = match stored {
         Some(provider_id) => {
-            let log = super::log::RunLog::start(engine, (organization.id, provider_id))?;
+            let log = super::log::RunLog::start(engine, (organization.id, provider_id), None)?;
             log.finish(engine, &Tally::default(), &[], Outcome::Failed, Some(&error))?;
             log.id
         }
         None => None,
     };
-    Ok(Ended { run_id, outcome: Outcome::Failed, tally: Tally::default(), warnings: Vec::new(), error: Some(error) })
+    let (tally, told) = (Tally::default(), Told::default());
+    Ok(Ended { run_id, outcome: Outcome::Failed, tally, warnings: Vec::new(), told, error: Some(error) })
 }
 
 fn report(
@@ -193,6 +200,8 @@ fn report(
         tally,
         duration_ms,
         warnings,
+        reread: Vec::new(),
+        doubts: Vec::new(),
         error: error.map(|error| ReportedError {
             code: error.code.to_owned(),
             exit: error.exit as u8,

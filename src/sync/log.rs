@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Engine;
 use super::resolve::Plan;
 use crate::error::UserError;
-use crate::store::runs::{self, Finish, Outcome, Tally};
+use crate::store::runs::{self, Finish, Kind, Outcome, Tally};
 use crate::store::{Connection, Keep};
 
 /// The run being logged; `None` in a dry run.
@@ -15,13 +15,13 @@ pub(super) struct RunLog {
 }
 
 impl RunLog {
-    /// Records that a run has begun.
-    pub(super) fn start(engine: &Engine<'_>, pair: (i64, i64)) -> Result<Self> {
+    /// Records that a run has begun, with the hash of its settings where they could be read.
+    pub(super) fn start(engine: &Engine<'_>, pair: (i64, i64), shape: Option<&str>) -> Result<Self> {
         if engine.options.keep == Keep::DryRun {
             return Ok(RunLog { id: None });
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
-        let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, trigger, now))?;
+        let id = engine.store().change(Keep::Yes, |tx| runs::start(tx, pair, (Kind::Sync, trigger, shape), now))?;
         Ok(RunLog { id: Some(id) })
     }
 
@@ -47,6 +47,10 @@ impl RunLog {
 
 /// Puts the names of the organization and provider into an error's hint, where it stands for them in capitals.
 pub(super) fn addressed(mut error: UserError, plan: &Plan) -> UserError {
-    error.hint = error.hint.map(|hint| hint.replace(" ORG ", &format!(" {} ", plan.organization.slug)));
+    let slug = plan.organization.slug.as_str();
+    let named = |hint: String| {
+        hint.split(' ').map(|word| if word == "ORG" { slug } else { word }).collect::<Vec<_>>().join(" ")
+    };
+    error.hint = error.hint.map(named);
     error
 }

@@ -3,17 +3,20 @@
 //! `due` says what is to run, `lock` keeps two runs of one pair apart, `run` takes one pair through the stages,
 //! `fleet` takes many organizations through it side by side.
 
+mod details;
 pub(crate) mod due;
 mod fetch;
 mod filter;
 mod fleet;
 pub(crate) mod lock;
 mod log;
+pub(crate) mod replay;
 mod resolve;
 mod run;
 mod sweep;
 mod transform;
 mod upsert;
+mod view;
 
 #[cfg(test)]
 mod tests;

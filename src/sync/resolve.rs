@@ -14,11 +14,11 @@ use crate::domain::manifest::{Manifest, Stream};
 use crate::domain::names::Name;
 use crate::domain::settings::{Effective, feeding_stream};
 use crate::error::{Exit, UserError, nearest};
-use crate::lookup::Integration;
+use crate::lookup::{Integration, Library};
 use crate::secrets::Secret;
-use crate::store::Store;
 use crate::store::organizations::{self, Organization, Status};
 use crate::store::providers::Provider;
+use crate::store::{Connection, Store};
 use crate::vault::Vault;
 
 /// Everything one run does.
@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) streams: Vec<StreamPlan>,
     /// The names of all streams that feed an entity, those left out of this run too.
     pub(super) feeding: Vec<String>,
+    /// Changes whenever the shape of any stream does.
+    pub(super) shape: String,
 }
 
 /// What is done with one stream.
@@ -47,16 +49,25 @@ pub(super) struct StreamPlan {
 
 /// Returns the plan of one provider of one organization.
 pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &Name) -> Result<Plan> {
-    let store = engine.store();
+    planned(engine.store().read(), &engine.library, organization, (provider, engine.options.stream.as_deref()))
+}
+
+/// Returns the plan of one provider of one organization, of one stream alone or of all.
+pub(super) fn planned(
+    connection: &Connection,
+    library: &Library,
+    organization: &Organization,
+    (provider, only): (&Name, Option<&str>),
+) -> Result<Plan> {
     // As it is now: since it was found due, it may have moved to other defaults or been suspended.
-    let organization = &organizations::by_slug(store.read(), organization.slug.as_str())?;
+    let organization = &organizations::by_slug(connection, organization.slug.as_str())?;
     if organization.status != Status::Active {
         let slug = &organization.slug;
         return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
             .hint(format!("skillsctl org resume {slug}"))
             .into());
     }
-    let integration = engine.library.integration(store.read(), organization, provider.as_str())?;
+    let integration = library.integration(connection, organization, provider.as_str())?;
     let Integration { provider, manifest, settings, .. } = integration;
     if let Some(name) = settings.missing(&manifest).first() {
         let slug = &organization.slug;
@@ -72,7 +83,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
             .hint(format!("set it again: skillsctl override set {slug} {} {key}=VALUE", provider.slug))
             .into());
     }
-    let (mut streams, mut feeding_names) = (Vec::new(), Vec::new());
+    let (mut streams, mut feeding_names, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
     for entity in Entity::ALL {
         let mappings = settings.mappings(entity);
         let feeding = feeding_stream(entity, &mappings, &manifest).map_err(|message| {
@@ -81,7 +92,8 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         })?;
         let Some((name, stream)) = feeding.and_then(|name| Some((name, manifest.stream(name)?))) else { continue };
         feeding_names.push(name.to_owned());
-        if engine.options.stream.as_deref().is_some_and(|only| only != name) {
+        shapes.push(shape(organization, &provider, &settings, (name, entity)));
+        if only.is_some_and(|only| only != name) {
             continue;
         }
         let each = match &stream.each {
@@ -91,7 +103,7 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         let filters = Filters::new(entity, &settings.filters(), &manifest, organization);
         let transform = Transform::new(name, stream, entity, &mappings)
             .map_err(|message| UserError::new(Exit::Invalid, "invalid_mapping", message))?;
-        let shape = shape(organization, &provider, &settings, (name, entity));
+        let shape = shapes.last().cloned().unwrap_or_default();
         streams.push(StreamPlan {
             name: name.to_owned(),
             entity,
@@ -103,15 +115,17 @@ pub(super) fn plan(engine: &Engine<'_>, organization: &Organization, provider: &
         });
     }
     if streams.is_empty() {
-        return Err(nothing_to_read(engine, organization, &manifest));
+        return Err(nothing_to_read(only, organization, &manifest));
     }
     let settings = settings.declared();
-    Ok(Plan { organization: organization.clone(), provider, settings, manifest, streams, feeding: feeding_names })
+    let shape = crate::store::hash(&shapes.join("\n"))[..16].to_owned();
+    let organization = organization.clone();
+    Ok(Plan { organization, provider, settings, manifest, streams, feeding: feeding_names, shape })
 }
 
-fn nothing_to_read(engine: &Engine<'_>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
+fn nothing_to_read(only: Option<&str>, organization: &Organization, manifest: &Manifest) -> anyhow::Error {
     let provider = &manifest.provider;
-    let Some(only) = &engine.options.stream else {
+    let Some(only) = only else {
         return UserError::new(
             Exit::Invalid,
             "nothing_mapped",
@@ -141,9 +155,9 @@ fn shape(
     settings: &Effective,
     (stream, entity): (&str, Entity),
 ) -> String {
-    let Organization { name, max_learners, .. } = organization;
-    let text =
-        format!("{entity}<{stream}\n{}\n{name:?} {max_learners:?}\n{}", provider.manifest_hash, settings.shape());
+    let name = &organization.name;
+    let room = organization.max_learners.filter(|_| entity == Entity::Learner);
+    let text = format!("{entity}<{stream}\n{}\n{name:?} {room:?}\n{}", provider.manifest_hash, settings.shape(entity));
     crate::store::hash(&text)[..16].to_owned()
 }
 

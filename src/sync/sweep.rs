@@ -1,95 +1,112 @@
 //! Deletes: what a feed of deleted records says, and what a complete full read no longer found, with a brake.
 
-use std::collections::HashSet;
-
-use super::fetch;
 use super::resolve::StreamPlan;
-use crate::connector::{Connector, Failure, Start, Window};
+use super::{Engine, fetch};
+use crate::connector::{Connector, Failure, Start, Window, scalar};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
-use crate::store::records::{self, Owner};
+use crate::store::records::{self, Owner, Tried};
 use crate::store::state::{Mode, OpenRead};
-use crate::store::{Keep, Store};
+use crate::store::{Keep, Store, quarantine};
 
-/// Marks as deleted what the stream's feed lists. Returns how many rows that were.
-pub(super) fn feed(
-    connector: &Connector<'_>,
-    plan: &StreamPlan,
-    open: &OpenRead,
-    owner: &Owner,
-    mut change: impl FnMut(&mut dyn FnMut(&crate::store::Connection) -> anyhow::Result<u64>) -> anyhow::Result<u64>,
-) -> Result<u64, Failure> {
-    let Some(read) = &plan.stream.deletes.feed else { return Ok(0) };
-    let mut projection = Projection::default();
-    let key = projection.add(&plan.stream.key);
-    let mut deleted = 0;
-    for each in &plan.each {
-        let start = Start {
-            window: Window { from: open.from, to: open.to },
-            position: None,
-            each: each.as_deref(),
-            details: false,
-        };
-        fetch::pages(connector, plan, read, start, |page| {
-            deleted += change(&mut |tx| {
-                let mut gone = 0;
-                for record in page.records() {
-                    let mut values = Vec::new();
-                    if projection.take(record, &mut values).is_err() {
-                        continue;
-                    }
-                    let Some(key) = values[key].and_then(crate::connector::scalar) else { continue };
-                    gone += u64::from(records::delete(tx, owner, &key)?);
-                }
-                Ok(gone)
-            })
-            .map_err(Failure::Internal)?;
-            Ok(())
-        })?;
-    }
-    Ok(deleted)
+/// The deletes that follow a complete read of a stream.
+pub(super) struct Deletes<'d> {
+    pub(super) plan: &'d StreamPlan,
+    pub(super) manifest: &'d Manifest,
+    pub(super) open: &'d OpenRead,
+    pub(super) owner: &'d Owner,
+    pub(super) keep: Keep,
+    /// Whether more rows may vanish at once than the brake allows.
+    pub(super) allow_mass: bool,
 }
 
-/// Marks as deleted what complete full reads did not find. Stops instead if more would vanish than the brake allows.
-/// `dry` are the rows that a dry run has found: its pages were rolled back, so the rows themselves do not tell.
-pub(super) fn sweep(
-    store: &mut Store,
-    plan: &StreamPlan,
-    manifest: &Manifest,
-    open: &OpenRead,
-    owner: &Owner,
-    dry: Option<&HashSet<i64>>,
-    allow_mass: bool,
-) -> Result<u64, Failure> {
-    let deletes = &plan.stream.deletes;
-    if open.mode != Mode::Full || deletes.sweep == Sweep::Never {
-        return Ok(0);
+impl Deletes<'_> {
+    /// Marks as deleted what the stream's feed lists. Returns how many rows that were.
+    pub(super) fn feed(
+        &self,
+        connector: &Connector<'_>,
+        engine: &Engine<'_>,
+        tried: &mut Tried,
+    ) -> Result<u64, Failure> {
+        let Deletes { plan, open, owner, .. } = self;
+        let Some(read) = &plan.stream.deletes.feed else { return Ok(0) };
+        let mut projection = Projection::default();
+        let key = projection.add(&plan.stream.key);
+        let mut deleted = 0;
+        for each in &plan.each {
+            let start = Start {
+                window: Window { from: open.from, to: open.to },
+                position: None,
+                each: each.as_deref(),
+                details: false,
+            };
+            fetch::pages(connector, plan, read, start, |page| {
+                let marked = engine.store().change(self.keep, |tx| {
+                    let mut marked = Vec::new();
+                    for record in page.records() {
+                        let mut values = Vec::new();
+                        if projection.take(record, &mut values).is_err() {
+                            continue;
+                        }
+                        let Some(key) = values[key].and_then(scalar) else { continue };
+                        marked.extend(records::delete(tx, owner, &key)?);
+                        let pair = (owner.organization_id, owner.provider_id);
+                        quarantine::remove(tx, pair, &plan.name, &key)?;
+                    }
+                    Ok(marked)
+                });
+                for id in marked.map_err(Failure::Internal)? {
+                    // In a dry run a row is live again for whatever else tells of its delete.
+                    deleted += u64::from(self.keep == Keep::Yes || tried.gone.insert(id));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(deleted)
     }
-    let oldest = owner.generation - i64::from(deletes.after) + 1;
-    let (live, unseen) = records::unseen(store.read(), owner, oldest, dry).map_err(Failure::Internal)?;
-    if unseen == 0 {
-        return Ok(0);
+
+    /// Returns the first of the full reads that all must have missed a record.
+    pub(super) fn oldest(&self) -> i64 {
+        self.owner.generation - i64::from(self.plan.stream.deletes.after) + 1
     }
-    #[expect(clippy::cast_precision_loss, reason = "a share of rows needs no more than 52 bits")]
-    let share = unseen as f64 / live as f64;
-    if share > deletes.max && !allow_mass {
-        return Err(Failure::Stream(
-            UserError::new(
-                Exit::Conflict,
-                "mass_delete",
-                format!(
-                    "{unseen} of {live} {} are no longer at {}: that is more than {:.0} %, so none was marked as deleted",
-                    owner.entity.table(),
-                    manifest.title,
-                    deletes.max * 100.0
-                ),
-            )
-            .hint("check whether the credential still sees everything; if they are really gone, sync again with `--full --allow-mass-delete`"),
-        ));
-    }
-    match dry {
-        Some(_) => Ok(unseen),
-        None => store.change(Keep::Yes, |tx| records::sweep(tx, owner, oldest)).map_err(Failure::Internal),
+
+    /// Marks as deleted what complete full reads did not find. Returns how many rows that were; nothing where this read does
+    /// not tell. Stops instead if more would vanish than the brake allows.
+    pub(super) fn sweep(&self, store: &mut Store, tried: &Tried) -> Result<Option<u64>, Failure> {
+        let Deletes { owner, .. } = self;
+        let deletes = &self.plan.stream.deletes;
+        if self.open.mode != Mode::Full || deletes.sweep == Sweep::Never {
+            return Ok(None);
+        }
+        let oldest = self.oldest();
+        let tried = (self.keep == Keep::DryRun).then_some(tried);
+        let (live, unseen) = records::unseen(store.read(), owner, oldest, tried).map_err(Failure::Internal)?;
+        if unseen == 0 {
+            return Ok(Some(0));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share of rows needs no more than 52 bits")]
+        let share = unseen as f64 / live as f64;
+        if share > deletes.max && !self.allow_mass {
+            return Err(Failure::Stream(
+                UserError::new(
+                    Exit::Conflict,
+                    "mass_delete",
+                    format!(
+                        "{unseen} of {live} {} are no longer at {}: that is more than {:.0} %, so none was marked as deleted",
+                        owner.entity.table(),
+                        self.manifest.title,
+                        deletes.max * 100.0
+                    ),
+                )
+                .hint("check whether the credential still sees everything; if they are really gone: skillsctl sync ORG --full --allow-mass-delete --confirm ORG"),
+            ));
+        }
+        match tried {
+            Some(_) => Ok(Some(unseen)),
+            None => {
+                store.change(Keep::Yes, |tx| records::sweep(tx, owner, oldest)).map(Some).map_err(Failure::Internal)
+            }
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Runs against a provider of the test's own on loopback, with a database in memory.
 
+mod deletes;
+mod quarantine;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;

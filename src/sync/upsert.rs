@@ -4,11 +4,15 @@ use anyhow::Result;
 
 use super::resolve::StreamPlan;
 use super::transform::Mapped;
-use crate::connector::Page;
+use crate::connector::{Page, Undetailed};
 use crate::domain::entity::Entity;
+use crate::store::quarantine::{self, Aside, Kept};
 use crate::store::records::{self, Former, Owner};
 use crate::store::runs::Tally;
-use crate::store::{Connection, quarantine};
+use crate::store::{Connection, hash};
+
+/// A record of more bytes is not stored, and of one only its size and digest are kept in quarantine.
+const LARGEST: usize = 8 << 20;
 
 /// What a run knows while it writes.
 pub(super) struct Writer {
@@ -35,6 +39,19 @@ pub(super) struct Written {
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
     pub(super) found: Vec<i64>,
+    /// The rows that were marked as deleted, in a dry run only.
+    pub(super) gone: Vec<i64>,
+}
+
+impl Written {
+    /// Takes another page in.
+    pub(super) fn add(&mut self, other: Written) {
+        self.tally += other.tally;
+        self.warnings += other.warnings;
+        self.room_used += other.room_used;
+        self.found.extend(other.found);
+        self.gone.extend(other.gone);
+    }
 }
 
 impl Writer {
@@ -52,17 +69,26 @@ impl Writer {
             written.tally.read += 1;
             match plan.transform.apply(text, &mut values, seen) {
                 Mapped::Deleted(key) => {
-                    if records::delete(tx, &self.owner, &key)? {
+                    if let Some(id) = records::delete(tx, &self.owner, &key)? {
                         written.tally.deleted += 1;
+                        self.note(id, &mut written.gone);
                     }
+                    self.passed(tx, &key)?;
                 }
-                Mapped::Bad { key, reasons } => self.quarantine(tx, &key, text, &reasons, &mut written)?,
+                Mapped::Bad { key, reasons } => self.quarantine(tx, plan, &key, text, &reasons, &mut written)?,
+                Mapped::Row { record, .. } if text.len() > LARGEST => {
+                    let reason = format!("it has {} bytes, more than the {LARGEST} that are taken", text.len());
+                    self.quarantine(tx, plan, &record.key, text, &[reason], &mut written)?;
+                }
                 Mapped::Row { record, custom, warnings } => {
                     written.warnings += warnings;
                     let in_scope = plan.filters.pass(&record.columns, &custom);
-                    self.row(tx, &record, in_scope, text, &mut written)?;
+                    self.row(tx, plan, &record, in_scope, text, &mut written)?;
                 }
             }
+        }
+        for thin in &page.undetailed {
+            self.undetailed(tx, plan, thin, &mut written)?;
         }
         // Their rows are marked by whatever tells of deletes.
         written.tally.read += page.gone;
@@ -72,6 +98,7 @@ impl Writer {
     fn row(
         &self,
         tx: &Connection,
+        plan: &StreamPlan,
         record: &records::Record<'_>,
         in_scope: bool,
         text: &str,
@@ -105,12 +132,9 @@ impl Writer {
                     let reason = format!(
                         "its ULN stands in {number} learners of the provider before, so it is not clear which one it is"
                     );
-                    return self.quarantine(tx, &record.key, text, &[reason], written);
+                    return self.quarantine(tx, plan, &record.key, text, &[reason], written);
                 }
-                Former::None if full => {
-                    tally.over_cap += 1;
-                    return Ok(());
-                }
+                Former::None if full => tally.over_cap += 1,
                 Former::None => {
                     records::insert(tx, &self.owner, record)?;
                     tally.inserted += 1;
@@ -118,36 +142,75 @@ impl Writer {
                 }
             }
         }
+        self.passed(tx, &record.key)
+    }
+
+    /// Takes a record out of quarantine: what has come now is newer, and it is good.
+    fn passed(&self, tx: &Connection, key: &str) -> Result<()> {
         if self.has_quarantine {
-            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, &record.key)?;
+            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, key)?;
         }
         Ok(())
     }
 
-    /// Notes a row that is there, where its mark of being seen is rolled back.
-    fn note(&self, id: i64, found: &mut Vec<i64>) {
+    /// Notes a row in a dry run, where what is written to it is rolled back.
+    fn note(&self, id: i64, rows: &mut Vec<i64>) {
         if self.run_id.is_none() {
-            found.push(id);
+            rows.push(id);
         }
     }
 
-    /// Files a record that cannot be stored. The row it would have changed was seen, so that no sweep takes it for gone.
+    /// Files a record that cannot be stored.
     fn quarantine(
         &self,
         tx: &Connection,
+        plan: &StreamPlan,
         key: &str,
         text: &str,
         reasons: &[String],
         written: &mut Written,
     ) -> Result<()> {
+        let digest;
+        let (record, kept) = if text.len() > LARGEST {
+            digest = format!(r#"{{"bytes":{},"sha256":"{}"}}"#, text.len(), hash(text));
+            (digest.as_str(), Kept::Digest)
+        } else {
+            (text, Kept::Whole)
+        };
+        let (generation, shape) = (self.owner.generation, &plan.shape);
+        self.file(
+            tx,
+            &Aside { stream: &self.stream, key, reasons, record, kept, each: None, shape, generation },
+            written,
+        )
+    }
+
+    /// Files a record whose details could not be read.
+    fn undetailed(&self, tx: &Connection, plan: &StreamPlan, thin: &Undetailed, written: &mut Written) -> Result<()> {
+        written.tally.read += 1;
+        let aside = Aside {
+            stream: &self.stream,
+            key: &plan.transform.key_of(&thin.record),
+            reasons: std::slice::from_ref(&thin.reason),
+            record: &thin.record,
+            kept: Kept::Thin,
+            each: thin.each.as_deref(),
+            shape: &plan.shape,
+            generation: self.owner.generation,
+        };
+        self.file(tx, &aside, written)
+    }
+
+    /// Files a record. The row it would have changed was seen, so that no sweep takes it for gone.
+    fn file(&self, tx: &Connection, aside: &Aside<'_>, written: &mut Written) -> Result<()> {
         written.tally.quarantined += 1;
-        if let Some(present) = records::find(tx, &self.owner, key)? {
+        if let Some(present) = records::find(tx, &self.owner, aside.key)? {
             self.note(present.id, &mut written.found);
             records::see(tx, &self.owner, present.id)?;
         }
         if let Some(run_id) = self.run_id {
             let owner = (self.owner.organization_id, self.owner.provider_id, run_id);
-            quarantine::put(tx, owner, (&self.stream, key), (text, reasons), self.now)?;
+            quarantine::put(tx, owner, aside, self.now)?;
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ fn a_run_is_shown_with_its_counters_error_and_what_to_do_next() {
     run            1
     organization   acme
     provider       aptem
+    kind           sync
     trigger        schedule
     outcome        partial
     started        2026-11-30T08:58:00.000Z
@@ -75,18 +76,21 @@ fn a_run_is_shown_with_its_counters_error_and_what_to_do_next() {
       learners: none of the 10 records has `division`
 
     Quarantine
-      learners   L7   `learner.email`: not an e-mail address
-      learners   L8   `learner.email`: not an e-mail address
+      1   learners   L7   `learner.email`: not an e-mail address
+      2   learners   L8   `learner.email`: not an e-mail address
 
     Next
       skillsctl credential test acme aptem
       skillsctl sync acme --provider aptem   once it is put right
+      skillsctl record quarantine list acme --provider aptem   lists what is in quarantine
       skillsctl override set acme aptem field_mappings.TARGET=...   mends the mapping of what is in quarantine
+      skillsctl record quarantine replay acme --all --provider aptem   stores it, once it is mended
       skillsctl org edit acme --max-learners N   raises the limit
     "#);
     let shown = world.json("log show 1");
-    assert_eq!((&shown["in_quarantine"], &shown["quarantine"][0]["record"]["Email"]), (&2.into(), &"nobody".into()));
-    assert_eq!(shown["quarantine"][1]["record"], "not json");
+    assert_eq!((&shown["in_quarantine"], &shown["quarantine"][0]["key"]), (&2.into(), &"L7".into()));
+    assert!(!shown.to_string().contains("nobody"), "what a record holds is shown by `record quarantine show` alone");
+    assert_eq!((&shown["run_kind"], &shown["settings"]), (&"sync".into(), &serde_json::Value::Null));
     assert_eq!(shown["tally"]["deleted"], 0);
     world.run("log show 99 --json").fails(5);
     world.run("log show x --json").fails(2);

@@ -18,6 +18,7 @@ mod overrides;
 mod powerbi;
 mod preset;
 mod provider;
+mod quarantine;
 mod record;
 mod schema;
 mod seed;

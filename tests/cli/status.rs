@@ -121,7 +121,11 @@ fn records_in_quarantine_are_counted() {
     let run = world.ran("acme", "aptem", &Ran { outcome: "partial", ..Ran::default() });
     world.set_aside("acme", "aptem", run, "7", "{}");
     assert_eq!(row(&world, "aptem")["quarantined"], 1);
-    world.run("status acme").succeeds().prints(&["1 record in quarantine"]);
+    let command = "skillsctl record quarantine list acme --provider aptem";
+    world.run("status acme").succeeds().prints(&[&format!("aptem: 1 record in quarantine   {command}")]);
+    // What fails besides is told too, and not in its place.
+    world.ran("acme", "aptem", &Ran { outcome: "failed", error: Some(("x", "it failed", "")), ..Ran::default() });
+    world.run("status acme").succeeds().prints(&["it failed", command]);
 }
 
 #[test]

@@ -240,7 +240,8 @@ impl Table for View<'_> {
             Rows::Employers => self.account.employers.live(row),
             Rows::Contacts => self.account.contacts.live(row),
             Rows::PerLearner(each) => learner(row / each),
-            Rows::Groups | Rows::Nothing => true,
+            Rows::Groups => !(self.one_group && row >= GROUP_COUNT / 2),
+            Rows::Nothing => true,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::Exit;
 use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::overview;
 use crate::session::Session;
-use crate::store::runs::{self, Outcome, Run, Tally, Trigger, Wanted};
+use crate::store::runs::{self, Kind, Outcome, Run, Tally, Trigger, Wanted};
 use crate::store::{Keep, Store, audit, organizations, providers, stamp};
 use crate::sync::lock;
 
@@ -77,6 +77,8 @@ struct Shown {
     run: String,
     organization: String,
     provider: String,
+    /// `sync`, or `replay` of what was in quarantine.
+    run_kind: Kind,
     trigger: Trigger,
     outcome: Outcome,
     started_at: String,
@@ -87,6 +89,8 @@ struct Shown {
     error_code: Option<String>,
     error: Option<String>,
     hint: Option<String>,
+    /// The hash of the settings in force: another one is another mapping, filter or manifest.
+    settings: Option<String>,
     #[serde(skip)]
     started: DateTime<Utc>,
 }
@@ -98,6 +102,7 @@ impl Shown {
             run: run.id.to_string(),
             organization: run.organization.to_string(),
             provider: run.provider.to_string(),
+            run_kind: run.kind,
             trigger: run.trigger,
             outcome: run.outcome,
             started_at: stamp(run.started_at),
@@ -108,6 +113,7 @@ impl Shown {
             error_code: run.error_code,
             error: run.error,
             hint: run.hint,
+            settings: run.shape,
             started: run.started_at,
         }
     }
@@ -171,6 +177,7 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
             Column { header: "run", priority: ALWAYS, cell: |run, _| Cell::text(&run.run) },
             Column { header: "organization", priority: ALWAYS, cell: |run, _| Cell::text(&run.organization) },
             Column { header: "provider", priority: 9, cell: |run, _| Cell::text(&run.provider) },
+            Column { header: "kind", priority: 0, cell: |run, _| Cell::text(run.run_kind.as_str()) },
             Column { header: "outcome", priority: 8, cell: |run, _| outcome(run.outcome) },
             Column { header: "started", priority: 7, cell: |run, _| Cell::time(run.started) },
             Column {

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Shown, believed, outcome};
 use crate::error::{Exit, UserError};
@@ -37,11 +36,10 @@ struct Details {
 
 #[derive(Debug, Serialize)]
 struct Aside {
+    id: String,
     stream: String,
     key: String,
     reasons: Vec<String>,
-    /// The record as the provider sent it: JSON, or text where it is none.
-    record: Value,
     created_at: String,
 }
 
@@ -57,13 +55,10 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit> {
     })?;
     let run = believed(runs::by_id(store.read(), id)?, &store);
     let aside = quarantine::of_run(store.read(), id, LISTED)?;
-    let next = next(&run);
-    let details = Details {
-        run: Shown::new(run),
-        in_quarantine: quarantine::count_of_run(store.read(), id)?,
-        quarantine: aside.into_iter().map(Aside::from).collect(),
-        next,
-    };
+    let in_quarantine = quarantine::count_of_run(store.read(), id)?;
+    let next = next(&run, in_quarantine);
+    let details =
+        Details { run: Shown::new(run), in_quarantine, quarantine: aside.into_iter().map(Aside::from).collect(), next };
     session.output.one("Run", &details, |look| text(&details, look))?;
     Ok(Exit::Done)
 }
@@ -71,17 +66,17 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit> {
 impl From<Quarantined> for Aside {
     fn from(record: Quarantined) -> Self {
         Aside {
+            id: record.id.to_string(),
             stream: record.stream,
-            key: record.record_key,
+            key: record.key,
             reasons: record.reasons,
-            record: serde_json::from_str(&record.record).unwrap_or(Value::String(record.record)),
-            created_at: stamp(record.created_at),
+            created_at: stamp(record.at),
         }
     }
 }
 
 /// Returns the commands to run next.
-fn next(run: &Run) -> Vec<String> {
+fn next(run: &Run, in_quarantine: u64) -> Vec<String> {
     let Run { organization, provider, .. } = run;
     let sync = format!("skillsctl sync {organization} --provider {provider}");
     let mut next = Vec::new();
@@ -98,9 +93,15 @@ fn next(run: &Run) -> Vec<String> {
             }
         }
     }
-    if run.tally.quarantined > 0 {
+    if in_quarantine > 0 {
+        next.push(format!(
+            "skillsctl record quarantine list {organization} --provider {provider}   lists what is in quarantine"
+        ));
         next.push(format!(
             "skillsctl override set {organization} {provider} field_mappings.TARGET=...   mends the mapping of what is in quarantine"
+        ));
+        next.push(format!(
+            "skillsctl record quarantine replay {organization} --all --provider {provider}   stores it, once it is mended"
         ));
     }
     if run.tally.over_cap > 0 {
@@ -112,18 +113,18 @@ fn next(run: &Run) -> Vec<String> {
 fn text(details: &Details, look: &Look) -> String {
     let run = &details.run;
     let took = run.duration_ms.map(|took| look.duration_ms(took));
-    let mut text = pairs(
-        &[
-            ("run", Cell::text(&run.run)),
-            ("organization", Cell::text(&run.organization)),
-            ("provider", Cell::text(&run.provider)),
-            ("trigger", Cell::text(run.trigger.as_str())),
-            ("outcome", outcome(run.outcome)),
-            ("started", Cell::time(run.started)),
-            ("took", Cell::text_or_empty(took)),
-        ],
-        look,
-    );
+    let mut lines = vec![
+        ("run", Cell::text(&run.run)),
+        ("organization", Cell::text(&run.organization)),
+        ("provider", Cell::text(&run.provider)),
+        ("kind", Cell::text(run.run_kind.as_str())),
+        ("trigger", Cell::text(run.trigger.as_str())),
+        ("outcome", outcome(run.outcome)),
+        ("started", Cell::time(run.started)),
+        ("took", Cell::text_or_empty(took)),
+    ];
+    lines.extend(run.settings.as_ref().map(|settings| ("settings", Cell::text(settings))));
+    let mut text = pairs(&lines, look);
     text += &section("Counted", &block(&counters(&run.tally, look), 2, look), look);
     if let Some(error) = &run.error {
         let code = run.error_code.as_deref().unwrap_or("error");
@@ -174,13 +175,20 @@ fn aside(details: &Details, look: &Look) -> String {
         .quarantine
         .iter()
         .take(SHOWN)
-        .map(|record| vec![Cell::text(&record.stream), Cell::text(&record.key), Cell::text(record.reasons.join("; "))])
+        .map(|record| {
+            vec![
+                Cell::text(&record.id),
+                Cell::text(&record.stream),
+                Cell::text(&record.key),
+                Cell::text(record.reasons.join("; ")),
+            ]
+        })
         .collect();
     let shown = rows.len() as u64;
     let mut text = if rows.is_empty() { String::new() } else { block(&rows, 2, look) };
     if details.in_quarantine > shown {
         text +=
-            &format!("  and {} more; --json lists them with the records themselves\n", details.in_quarantine - shown);
+            &format!("  and {} more; `skillsctl record quarantine list` has them all\n", details.in_quarantine - shown);
     }
     text
 }

@@ -29,6 +29,14 @@ pub(crate) fn lint(manifest: &Manifest) -> Vec<Finding> {
         lint.slots(&["check"], slots, &[Scope::Token], None);
         let expect = check.expect.iter().flat_map(|(_, template)| template.slots()).collect();
         lint.slots(&["check", "expect"], expect, &[], None);
+        if let Some(scope) = &check.scope {
+            let slots =
+                scope.get.slots().chain(scope.query.iter().flat_map(|(_, template)| template.slots())).collect();
+            lint.slots(&["check", "scope"], slots, &[Scope::Token], None);
+            if !scope.items.array {
+                lint.find(&["check", "scope", "items"], "this is the place of a list: let it end with `[]`");
+            }
+        }
     }
     if manifest.streams.0.is_empty() {
         lint.find(&["streams"], "a provider needs at least one stream");

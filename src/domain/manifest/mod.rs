@@ -375,6 +375,22 @@ pub(crate) struct Check {
     #[serde(default)]
     pub(crate) expect: Ordered<Template>,
     pub(crate) hint: Option<String>,
+    pub(crate) scope: Option<Visible>,
+}
+
+/// A call that lists what the credential may see. Asked before a full read marks as deleted what it missed: what a credential
+/// no longer sees is not gone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Visible {
+    pub(crate) get: Template,
+    #[serde(default)]
+    pub(crate) query: Ordered<Template>,
+    /// Where the list is in the answer.
+    pub(crate) items: Path,
+    /// Where the id of an item is.
+    #[serde(default)]
+    pub(crate) key: Path,
 }
 
 /// One remote collection.

@@ -223,10 +223,17 @@ impl Effective {
         required.filter(|name| self.setting(name.as_str()).is_none_or(empty)).collect()
     }
 
-    /// Returns the leaves as one text that changes whenever what is read and stored would: all but whether and when.
-    pub(crate) fn shape(&self) -> String {
-        let shaping =
-            self.values.iter().filter(|(key, _)| !matches!(key, SettingKey::Enabled | SettingKey::SyncFrequency));
+    /// Returns the leaves as one text that changes whenever what is read and stored of an entity would: all but whether and
+    /// when, and what is of another entity alone.
+    pub(crate) fn shape(&self, entity: Entity) -> String {
+        let shapes = |key: &SettingKey| match key {
+            SettingKey::Enabled | SettingKey::SyncFrequency => false,
+            SettingKey::FieldMapping(target) | SettingKey::PowerbiFilter(FilterColumn::Field(target)) => {
+                target.entity == entity
+            }
+            SettingKey::PowerbiFilter(_) | SettingKey::Declared(_) => true,
+        };
+        let shaping = self.values.iter().filter(|(key, _)| shapes(key));
         shaping.map(|(key, resolved)| format!("{key}={}\n", resolved.value)).collect()
     }
 }

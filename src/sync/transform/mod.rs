@@ -152,6 +152,17 @@ impl Transform {
             .map(|(_, source)| source.as_str())
     }
 
+    /// Returns the key of a record, or a digest of the record where it has none.
+    pub(super) fn key_of(&self, record: &str) -> String {
+        let mut values = Vec::new();
+        let taken = self.projection.take(record, &mut values).ok().and_then(|()| values[self.key]);
+        match taken.map(value) {
+            Some(Value::Text(text)) if !text.is_empty() => text.into_owned(),
+            Some(Value::Number(digits)) => digits.into_owned(),
+            _ => anonymous(record),
+        }
+    }
+
     /// Maps one record. `values` is scratch space; `seen` notes which sources exist.
     pub(super) fn apply<'a>(
         &'a self,
@@ -159,9 +170,11 @@ impl Transform {
         values: &mut Vec<Option<&'a RawValue>>,
         seen: &mut Vec<bool>,
     ) -> Mapped<'a> {
-        let anonymous = || format!("sha256:{}", &crate::store::hash(record)[..32]);
         if let Err(error) = self.projection.take(record, values) {
-            return Mapped::Bad { key: anonymous(), reasons: vec![format!("the record is not well-formed: {error}")] };
+            return Mapped::Bad {
+                key: anonymous(record),
+                reasons: vec![format!("the record is not well-formed: {error}")],
+            };
         }
         seen.resize(values.len(), false);
         for (slot, value) in values.iter().enumerate() {
@@ -170,7 +183,7 @@ impl Transform {
         let key = match values[self.key].map(value) {
             Some(Value::Text(text)) if !text.is_empty() => text,
             Some(Value::Number(digits)) => digits,
-            _ => return Mapped::Bad { key: anonymous(), reasons: vec!["the record has no key".into()] },
+            _ => return Mapped::Bad { key: anonymous(record), reasons: vec!["the record has no key".into()] },
         };
         if let Some((slot, is)) = &self.deleted
             && values[*slot]
@@ -219,6 +232,11 @@ impl Transform {
         let hash = content_hash(&columns, custom_json.as_deref());
         Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom, warnings }
     }
+}
+
+/// Returns what a record without a key goes by: the same bytes are the same record.
+fn anonymous(record: &str) -> String {
+    format!("sha256:{}", &crate::store::hash(record)[..32])
 }
 
 impl Field {
@@ -282,10 +300,13 @@ fn evaluate<'a>(
     slots: &[usize],
     values: &[Option<&'a RawValue>],
 ) -> Result<Value<'a>, String> {
-    let found = slots.iter().map(|slot| {
-        values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default()
+    // What is well-formed and cannot be read all the same is nested too deeply, or a number beyond all numbers.
+    let found = slots.iter().map(|slot| match values[*slot] {
+        None => Ok(serde_json::Value::Null),
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| "a value is nested too deeply to be read".to_owned()),
     });
-    let made = expression.evaluate_with(found)?;
+    let found: Vec<serde_json::Value> = found.collect::<Result<_, String>>()?;
+    let made = expression.evaluate_with(found.into_iter())?;
     Ok(match made.kind() {
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
         minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),

@@ -248,9 +248,9 @@ pub(super) fn counts(report: &Value) -> Value {
     Value::Object(counts)
 }
 
-/// Returns the ids that requests served, in their order.
+/// Returns the ids that requests served, in their order, without those of the call that tells what a token sees.
 pub(super) fn served(entries: &[Entry]) -> Vec<String> {
-    entries.iter().flat_map(|entry| entry.ids.clone()).collect()
+    entries.iter().filter(|entry| !entry.path.contains("/Groups?")).flat_map(|entry| entry.ids.clone()).collect()
 }
 
 /// Returns what a service answers to a GET.

@@ -8,3 +8,4 @@ mod interruptions;
 mod lab;
 mod rules;
 mod scenarios;
+mod scope;

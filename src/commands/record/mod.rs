@@ -1,4 +1,7 @@
-//! `record`: the learners and employers that are stored. They are personal data: shown on stdout, and nowhere else.
+//! `record`: the learners and employers that are stored, and records that could not be. They are personal data: shown on
+//! stdout, and nowhere else.
+
+mod quarantine;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,7 +14,7 @@ use crate::session::Session;
 use crate::store::organizations;
 use crate::store::records::{self, Row, Wanted};
 
-/// List and show the learners and employers that are stored
+/// List and show the learners and employers that are stored, and look after records that could not be
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     #[command(subcommand)]
@@ -22,6 +25,7 @@ pub(crate) struct RecordArgs {
 enum Verb {
     List(ListArgs),
     Show(ShowArgs),
+    Quarantine(quarantine::QuarantineArgs),
 }
 
 /// A kind of record, by either of its names.
@@ -87,6 +91,7 @@ pub(crate) fn run(args: RecordArgs, session: &Session) -> Result<Exit> {
     match args.verb {
         Verb::List(args) => list(&args, session),
         Verb::Show(args) => show(&args, session),
+        Verb::Quarantine(args) => quarantine::run(args, session),
     }
 }
 

@@ -1,0 +1,51 @@
+//! Records that are in quarantine for want of their details: each run of the stream asks for them again before it reads.
+
+use anyhow::Result;
+
+use super::resolve::StreamPlan;
+use super::upsert::{Writer, Written};
+use crate::connector::{Detailed, Page, reason};
+use crate::store::Connection;
+use crate::store::quarantine::{self, Quarantined};
+
+/// How many are asked for in one run.
+pub(super) const AT_ONCE: u32 = 100;
+
+/// Writes what came of asking for the details of `rows` again.
+pub(super) fn write(
+    tx: &Connection,
+    plan: &StreamPlan,
+    writer: &mut Writer,
+    rows: &[Quarantined],
+    answers: &[Detailed],
+    seen: &mut Vec<bool>,
+) -> Result<Written> {
+    let mut all = Written::default();
+    for (row, answer) in rows.iter().zip(answers) {
+        match answer {
+            Detailed::Full(record) => {
+                let mut written = writer.write(tx, plan, &Page::of(record), seen)?;
+                written.tally.pages = 0;
+                // A record that still cannot be stored is filed under its key, whole now.
+                if written.tally.quarantined == 0 || plan.transform.key_of(record) != row.key {
+                    quarantine::delete(tx, row.id)?;
+                }
+                writer.room = writer.room.map(|room| room.saturating_sub(written.room_used));
+                all.add(written);
+            }
+            // Its row, if there is one, is marked by whatever tells of deletes.
+            Detailed::Gone => {
+                all.tally.read += 1;
+                quarantine::delete(tx, row.id)?;
+            }
+            Detailed::Failed(error) => {
+                all.tally.read += 1;
+                all.tally.quarantined += 1;
+                let tried = Quarantined { at: writer.now, ..row.clone() };
+                quarantine::keep(tx, &tried, &[reason(error)], &plan.shape)?;
+            }
+            Detailed::Untried => all.tally.quarantined += 1,
+        }
+    }
+    Ok(all)
+}
