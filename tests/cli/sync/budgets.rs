@@ -12,7 +12,7 @@ use crate::sandbox::{Config, Fault};
 
 const BASE: &str = "{settings.api_url}";
 /// How much later than another one a request may have come in than it was sent, on a machine that has much to do.
-const JITTER: Duration = Duration::from_millis(400);
+const JITTER: Duration = Duration::from_secs(1);
 
 /// Starts a command by the true clock, which processes share.
 fn start(lab: &Lab, line: &str) -> Child {
@@ -75,7 +75,8 @@ fn another_credential_has_a_rate_of_its_own() {
 
 #[test]
 fn what_the_provider_has_left_is_heeded_before_it_refuses() {
-    // It allows five a second, though the manifest says a thousand, and tells in each answer how many are left.
+    // It allows five, though the manifest says a thousand, and tells in each answer how many are left. Its window is shorter
+    // than the manifest's, so that a request which takes long to come in is not held against the one who sent it.
     let calls = Mutex::new(Vec::<Instant>::new());
     let refused = Arc::new(Mutex::new(0));
     let server = Server::start({
@@ -83,7 +84,7 @@ fn what_the_provider_has_left_is_heeded_before_it_refuses() {
         move |asked| {
             let mut calls = calls.lock().unwrap();
             let now = Instant::now();
-            calls.retain(|at| now - *at < Duration::from_secs(1) - JITTER);
+            calls.retain(|at| now - *at < Duration::from_secs(1));
             if calls.len() >= 5 {
                 *refused.lock().unwrap() += 1;
                 return (429, vec![("Retry-After".into(), "1".into())], "{}".into());
@@ -93,7 +94,7 @@ fn what_the_provider_has_left_is_heeded_before_it_refuses() {
             (status, vec![("X-Left".into(), (5 - calls.len()).to_string())], body)
         }
     });
-    let lab = demo(&server, KEY, "{all: {rate: 1000/1s, remaining: X-Left}}", BASE);
+    let lab = demo(&server, KEY, "{all: {rate: 1000/3s, remaining: X-Left}}", BASE);
     lab.credential("acme", "aptem", "api_key", "key");
     let report = lab.sync("acme", 0);
     assert_eq!((&report["total"]["inserted"], *refused.lock().unwrap()), (&json!(12), 0));
