@@ -116,6 +116,8 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // A plan is made once for a statement, not anew for each value that is bound to it: that cost most of a look-up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     let database_id = database_id(&mut connection)?;
     Ok(Store { connection, path: path.to_owned(), database_id })

@@ -62,7 +62,10 @@ fn time_that_is_over_keeps_every_position_and_the_rest_comes_first_next_time() {
     assert_eq!(told, [0, 1, 3, 0], "{report}");
     assert_eq!(report["runs"][0]["error"]["code"], "out_of_time");
     let kept = crowd.rows("slow-0001").len();
-    assert!(kept >= PAGE as usize && kept < 20 * PAGE as usize && kept % PAGE as usize == 0, "whole pages: {kept}");
+    assert!(
+        kept >= PAGE as usize && kept < 20 * PAGE as usize && kept.is_multiple_of(PAGE as usize),
+        "whole pages: {kept}"
+    );
 
     // Again at once: it is due, but the others began longer ago.
     let before = crowd.served().len();
