@@ -1,11 +1,7 @@
-//! Takes records out of an answer: proves that it is the page it should be, and says where each record stands.
-
-use std::ops::Range;
-
-use serde_json::value::RawValue;
+//! Takes records out of an answer: proves that it is the page it should be, and says where the values of each stand.
 
 use super::Failure;
-use crate::domain::path::{Path, Projection};
+use crate::domain::path::{Items, Path, Projection, Span};
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 
@@ -36,18 +32,34 @@ pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
 
 /// What one pass over a page found.
 pub(super) struct Outline {
-    /// Where each record stands in the body.
-    pub(super) records: Vec<Range<usize>>,
+    /// The wanted values of all records, one record after the other.
+    pub(super) values: Vec<Span>,
+    /// How many records there are.
+    pub(super) count: usize,
     /// The value that leads to the next page, if it is there and not null.
     pub(super) next: Option<String>,
 }
 
-/// Finds the records and the next position of a page. A page without the record array is an error, never an empty one.
-pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &str) -> Result<Outline, Failure> {
+/// Finds the next position of a page and the values that are `wanted` of each of its records. A page without the record
+/// array is an error, never an empty one.
+pub(super) fn outline(
+    body: &str,
+    (records, next): (&Path, Option<&Path>),
+    wanted: &Projection,
+    what: &str,
+) -> Result<Outline, Failure> {
     let mut projection = Projection::default();
     let next = next.map(|path| projection.add(path));
-    let mut values = Vec::new();
-    let items = projection.take_with_items(records, body, &mut values).map_err(|error| {
+    let (mut values, mut items) = (Vec::new(), Items::new(wanted));
+    let mut pass = projection.take_with_items(records, body, &mut values, &mut items);
+    if pass.is_err() {
+        // A record may hold what cannot be read where something is wanted: that is its own trouble, and not the page's.
+        let whole = Projection::whole();
+        let mut apart = Items::new(&whole);
+        pass = projection.take_with_items(records, body, &mut values, &mut apart);
+        items = apart.taken_apart(body, wanted);
+    }
+    let found = pass.map_err(|error| {
         let message =
             format!("{what} answered with broken JSON: {} at byte {} of {}", kind(&error), error.column(), body.len());
         Failure::Stream(
@@ -55,28 +67,20 @@ pub(super) fn outline(body: &str, records: &Path, next: Option<&Path>, what: &st
                 .hint("the answer was cut off or garbled; try again later"),
         )
     })?;
-    let items = items.ok_or_else(|| {
+    if !found {
         let place = if records.steps.is_empty() { "at the top".to_owned() } else { format!("at `{records}`") };
-        Failure::Stream(
+        return Err(Failure::Stream(
             UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without a list of records {place}"))
                 .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
-        )
-    })?;
-    let start = body.as_ptr() as usize;
-    let records = items
-        .iter()
-        .map(|item| {
-            let from = item.get().as_ptr() as usize - start;
-            from..from + item.get().len()
-        })
-        .collect();
-    let next = next.and_then(|slot| values[slot]).and_then(scalar);
-    Ok(Outline { records, next })
+        ));
+    }
+    let next = next.and_then(|slot| values[slot].of(body)).and_then(scalar);
+    Ok(Outline { values: items.values, count: items.count, next })
 }
 
 /// Returns a scalar as text; null, empty text and `"null"` are nothing.
-pub(crate) fn scalar(raw: &RawValue) -> Option<String> {
-    let text = if raw.get().starts_with('"') { serde_json::from_str(raw.get()).ok()? } else { raw.get().to_owned() };
+pub(crate) fn scalar(json: &str) -> Option<String> {
+    let text = if json.starts_with('"') { serde_json::from_str(json).ok()? } else { json.to_owned() };
     (!text.is_empty() && text != "null" && text != "false").then_some(text)
 }
 
@@ -108,7 +112,8 @@ mod tests {
         assert_eq!(code(text(answer("application/json", "  "), "GET x")), "empty_answer");
         assert_eq!(text(answer("application/json;odata.metadata=minimal", "\u{feff}[]"), "GET x").unwrap(), "[]");
         let records = "value[]".parse().unwrap();
-        let find = |body: &str| outline(body, &records, None, "GET x").map(|outline| outline.records.len());
+        let find =
+            |body: &str| outline(body, (&records, None), &Projection::default(), "GET x").map(|outline| outline.count);
         assert_eq!(find(r#"{"value":[]}"#).unwrap(), 0);
         assert_eq!(code(find(r#"{"error":"x"}"#)), "records_missing");
         assert_eq!(code(find(r#"{"value":{}}"#)), "records_missing");
@@ -117,14 +122,28 @@ mod tests {
     }
 
     #[test]
-    fn records_are_ranges_of_the_body() {
+    fn a_record_that_cannot_be_read_is_no_trouble_of_the_page() {
+        let mut wanted = Projection::default();
+        wanted.add(&"id".parse().unwrap());
+        wanted.add(&"p.q".parse().unwrap());
+        let body = r#"[{"id":1,"p":{"q":2}},{"id":3,"p":"\ud800"},{"id":4,"p":1e999},{"id":5}]"#;
+        let found = outline(body, (&"[]".parse().unwrap(), None), &wanted, "x").unwrap();
+        let values: Vec<_> = found.values.iter().map(|value| value.of(body)).collect();
+        assert_eq!(values, [Some("1"), Some("2"), None, None, None, None, Some("5"), None]);
+        assert_eq!(found.count, 4);
+    }
+
+    #[test]
+    fn the_values_of_records_are_found_in_the_body() {
         let body = r#"{"results":[{"id":1}, {"id":"a,]"}],"paging":{"next":{"after":"NTI1"}}}"#;
         let next = "paging.next.after".parse().unwrap();
-        let found = outline(body, &"results[]".parse().unwrap(), Some(&next), "x").unwrap();
-        let texts: Vec<&str> = found.records.iter().map(|range| &body[range.clone()]).collect();
-        assert_eq!(texts, [r#"{"id":1}"#, r#"{"id":"a,]"}"#]);
-        assert_eq!(found.next.as_deref(), Some("NTI1"));
-        let root = outline("[1,2]", &"[]".parse().unwrap(), None, "x").unwrap();
-        assert_eq!(root.records.len(), 2);
+        let mut wanted = Projection::default();
+        wanted.add(&"id".parse().unwrap());
+        let found = outline(body, (&"results[]".parse().unwrap(), Some(&next)), &wanted, "x").unwrap();
+        let ids: Vec<_> = found.values.iter().map(|value| value.of(body).unwrap()).collect();
+        assert_eq!(ids, ["1", r#""a,]""#]);
+        assert_eq!((found.count, found.next.as_deref()), (2, Some("NTI1")));
+        let root = outline("[1,2]", (&"[]".parse().unwrap(), None), &Projection::default(), "x").unwrap();
+        assert_eq!(root.count, 2);
     }
 }

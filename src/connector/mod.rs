@@ -1,13 +1,14 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out, `read` ties them together as pages.
+//! answers, `paginate` finds the next page, `decode` takes records out, `page` holds them, `read` ties them together.
 
 mod auth;
 mod call;
 mod decode;
 mod errors;
 mod limits;
+mod page;
 mod paginate;
 mod read;
 mod request;
@@ -24,7 +25,8 @@ use serde_json::Value;
 pub(crate) use decode::scalar;
 pub(crate) use errors::Failure;
 pub(crate) use limits::Limits;
-pub(crate) use read::{Page, Start};
+pub(crate) use page::{Page, Sent};
+pub(crate) use read::{Start, Wanted};
 pub(crate) use values::Window;
 
 use crate::domain::manifest::Manifest;

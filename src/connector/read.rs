@@ -1,12 +1,11 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
-use std::ops::Range;
 use std::sync::Mutex;
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::decode;
+use super::page::{Page, Sent};
 use super::paginate::{Paginator, Seen, link_header};
 use super::values::{Values, Window};
 use super::{Connector, Failure};
@@ -17,22 +16,13 @@ use crate::error::{Exit, UserError};
 /// What became of a detail call: the record, none where it has gone, or why there is no telling.
 type Detailed = Result<Option<String>, Failure>;
 
-/// One page of records.
-pub(crate) struct Page {
-    /// The text that the records are ranges of.
-    body: String,
-    records: Vec<Range<usize>>,
-    /// The position of the page after it; `None` if this is the last.
-    pub(crate) next: Option<String>,
-    /// How many of its records had gone by the time their details were asked for.
-    pub(crate) gone: u64,
-}
-
-impl Page {
-    /// Returns the records as the provider sent them.
-    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.records.iter().map(|range| &self.body[range.clone()])
-    }
+/// What is wanted of each record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// The source paths that mappings need, for the `{fields}` slot.
+    pub(crate) fields: &'a [String],
+    /// The values to take out.
+    pub(crate) values: &'a Projection,
 }
 
 /// Where a read begins or goes on.
@@ -52,25 +42,31 @@ pub(crate) struct PageRead<'c> {
     stream: &'c Stream,
     read: &'c Read,
     fields: &'c [String],
+    /// What is taken out of each record: all that is wanted, and its key.
+    values: Projection,
+    key: usize,
     start: Start<'c>,
     paginator: Paginator,
     ended: bool,
 }
 
 impl<'c> Connector<'c> {
-    /// Begins a read. `fields` are the source paths that mappings need, for the `{fields}` slot.
+    /// Begins a read.
     pub(crate) fn pages(
         &'c self,
         stream: &'c Stream,
         read: &'c Read,
-        fields: &'c [String],
+        wanted: Wanted<'c>,
         start: Start<'c>,
     ) -> PageRead<'c> {
         let mut start = start;
         if start.position.is_none() {
             start.position = Paginator::first(&read.page);
         }
-        PageRead { connector: self, stream, read, fields, start, paginator: Paginator::default(), ended: false }
+        let mut values = wanted.values.clone();
+        let key = values.add(&stream.key);
+        let (fields, paginator) = (wanted.fields, Paginator::default());
+        PageRead { connector: self, stream, read, fields, values, key, start, paginator, ended: false }
     }
 }
 
@@ -116,8 +112,8 @@ impl PageRead<'_> {
             PageKind::Link => response.header("link").and_then(link_header),
             _ => None,
         };
-        let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None })
+        let mut page = if response.status == 204 && response.body.is_empty() {
+            Page::empty()
         } else {
             let body = decode::text(response, &what)?;
             let next = match &self.read.page.kind {
@@ -125,21 +121,20 @@ impl PageRead<'_> {
                 _ => None,
             };
             let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
-            let outline = decode::outline(&body, records, next, &what)?;
-            (body, outline)
+            let found = decode::outline(&body, (records, next), &self.values, &what)?;
+            Page::of(body, records.clone(), self.values.slots(), found)
         };
-        let next = by_header.or(outline.next);
+        let next = by_header.or(page.next.take());
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,
         };
         let last_key = match &self.read.page.kind {
-            PageKind::Keyset(_) => self.last_key(outline.records.iter().map(|range| &body[range.clone()]), &what)?,
+            PageKind::Keyset(_) => self.last_key(&page, &what)?,
             _ => None,
         };
-        let seen = Seen { records: outline.records.len() as u64, next, last_key, size, position: position.as_deref() };
-        let next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
-        let page = Page { body, records: outline.records, next, gone: 0 };
+        let seen = Seen { records: page.len() as u64, next, last_key, size, position: position.as_deref() };
+        page.next = self.paginator.next(&self.read.page, &seen).map_err(Failure::Stream)?;
         match &self.stream.detail {
             Some(detail) if self.start.details => self.detailed(detail, &page, &values),
             _ => Ok(page),
@@ -148,14 +143,11 @@ impl PageRead<'_> {
 
     /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
     /// the next request, for good. Some services put the digits of ids in the order of texts, which leads on as well.
-    fn last_key<'r>(&self, records: impl Iterator<Item = &'r str>, what: &str) -> Result<Option<String>, Failure> {
-        let mut projection = Projection::default();
-        let slot = projection.add(&self.stream.key);
+    fn last_key(&self, page: &Page, what: &str) -> Result<Option<String>, Failure> {
         let (mut by_number, mut by_text) = (true, true);
         let mut last: Option<String> = None;
-        for record in records {
-            let mut values: Vec<Option<&RawValue>> = Vec::new();
-            let key = projection.take(record, &mut values).ok().and_then(|()| values[slot]).and_then(decode::scalar);
+        for record in page.records() {
+            let key = record.value(self.key).and_then(decode::scalar);
             if let (Some(before), Some(key)) = (&last, &key) {
                 let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
                 by_number &= numbers.is_some_and(|(before, key)| before <= key);
@@ -175,7 +167,7 @@ impl PageRead<'_> {
 
     /// Returns the page with each thin record replaced by the answer of its detail call.
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
-        let thin: Vec<&str> = page.records().collect();
+        let thin: Vec<&str> = page.records().map(Sent::text).collect();
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
         std::thread::scope(|scope| {
@@ -195,8 +187,7 @@ impl PageRead<'_> {
                 });
             }
         });
-        let mut full =
-            Page { body: String::new(), records: Vec::with_capacity(thin.len()), next: page.next.clone(), gone: 0 };
+        let (mut full, mut gone) = (Vec::with_capacity(thin.len()), 0);
         let mut answers: Vec<_> = answers
             .into_iter()
             .map(|answer| answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -210,21 +201,19 @@ impl PageRead<'_> {
         }
         for answer in answers {
             match answer {
-                Some(Ok(Some(text))) => {
-                    let from = full.body.len();
-                    full.body.push_str(&text);
-                    full.records.push(from..full.body.len());
-                }
-                Some(Ok(None)) => full.gone += 1,
+                Some(Ok(Some(text))) => full.push(text),
+                Some(Ok(None)) => gone += 1,
                 _ => return Err(Failure::Stopped),
             }
         }
-        if full.records.is_empty() && full.gone > 1 {
-            let message = format!("none of the {} records of a page has details", full.gone);
+        if full.is_empty() && gone > 1 {
+            let message = format!("none of the {gone} records of a page has details");
             let error = UserError::new(Exit::Unavailable, "details_missing", message)
                 .hint("one record may go while it is read, but not all; check `detail` in the manifest and `api_url`");
             return Err(Failure::Stream(error));
         }
+        let mut full = Page::of_records(&full, &self.values);
+        (full.next, full.gone) = (page.next.clone(), gone);
         Ok(full)
     }
 

@@ -5,8 +5,9 @@ use std::sync::mpsc::sync_channel;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
-use crate::connector::{Connector, Failure, Page, Start, Window};
+use crate::connector::{Connector, Failure, Page, Start, Wanted, Window};
 use crate::domain::manifest::{PageKind, Read};
+use crate::domain::path::Projection;
 use crate::store::state::{Mode, OpenRead, StreamState};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
@@ -92,19 +93,22 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     }
 }
 
-/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough.
-pub(super) fn pages(
+/// Fetches the pages of one read, makes something of each by `prepare`, and hands that to `take`, which says by an error
+/// that it has had enough. `prepare` runs on the thread that fetches, so that `take` has nothing to do but to write.
+pub(super) fn pages<T: Send>(
     connector: &Connector<'_>,
     plan: &StreamPlan,
-    read: &Read,
+    (read, wanted): (&Read, &Projection),
     start: Start<'_>,
-    mut take: impl FnMut(Page) -> Result<(), Failure>,
+    prepare: impl Fn(Page) -> T + Send,
+    mut take: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let wanted = Wanted { fields: &plan.transform.wanted, values: wanted };
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         scope.spawn(move || {
-            for page in connector.pages(&plan.stream, read, &plan.transform.wanted, start) {
-                if sender.send(page).is_err() {
+            for page in connector.pages(&plan.stream, read, wanted, start) {
+                if sender.send(page.map(&prepare)).is_err() {
                     return;
                 }
             }

@@ -7,9 +7,10 @@ use anyhow::Result;
 
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
+use super::transform::Batch;
 use super::upsert::Writer;
 use super::{Engine, Event, fetch, sweep};
-use crate::connector::{Connector, Failure, Page};
+use crate::connector::{Connector, Failure};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::Sweep;
 use crate::domain::names::Name;
@@ -219,13 +220,18 @@ impl Run<'_> {
                 at.position = None;
             }
             let read = fetch::read_of(stream, &at);
-            fetch::pages(self.connector, stream, read, fetch::start(stream, &at), |page| {
-                at.position = page.next.clone();
+            let prepare = |page| stream.transform.batch(&stream.filters, page);
+            let wanted = &stream.transform.projection;
+            fetch::pages(self.connector, stream, (read, wanted), fetch::start(stream, &at), prepare, |batch| {
+                at.position = batch.page().next.clone();
                 // The first answer may have told that our clock is ahead of the provider's.
                 at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 state.open_read = Some(at.clone());
-                bad_values += self.page(stream, &mut writer, &state, &page, &mut seen)?;
+                self.page(stream, &mut writer, &state, &batch)?;
+                bad_values += batch.warnings;
+                seen.resize(batch.seen.len(), false);
+                seen.iter_mut().zip(&batch.seen).for_each(|(seen, now)| *seen |= now);
                 Ok(())
             })?;
         }
@@ -249,13 +255,12 @@ impl Run<'_> {
         stream: &StreamPlan,
         writer: &mut Writer,
         state: &StreamState,
-        page: &Page,
-        seen: &mut Vec<bool>,
-    ) -> Result<u64, Failure> {
+        batch: &Batch,
+    ) -> Result<(), Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
         let (written, tally) = self.change(|tx| {
-            let written = writer.write(tx, stream, page, seen)?;
+            let written = writer.write(tx, batch)?;
             let mut tally = before;
             tally += written.tally;
             state::put(tx, pair, &stream.name, state)?;
@@ -275,7 +280,7 @@ impl Run<'_> {
             stream: &stream.name,
             tally: &self.tally,
         });
-        Ok(written.warnings)
+        Ok(())
     }
 
     /// What follows a complete read: deletes, and only then the watermark.

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::fetch;
 use super::resolve::StreamPlan;
-use crate::connector::{Connector, Failure, Start, Window};
+use crate::connector::{Connector, Failure, Page, Start, Window};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
-use crate::store::records::{self, Owner};
+use crate::store::records::{self, Owner, Rows};
 use crate::store::state::{Mode, OpenRead};
 use crate::store::{Keep, Store};
 
@@ -31,22 +31,19 @@ pub(super) fn feed(
             each: each.as_deref(),
             details: false,
         };
-        fetch::pages(connector, plan, read, start, |page| {
+        let take = |page: Page| {
             deleted += change(&mut |tx| {
-                let mut gone = 0;
+                let (mut gone, rows) = (0, Rows::new(tx, owner)?);
                 for record in page.records() {
-                    let mut values = Vec::new();
-                    if projection.take(record, &mut values).is_err() {
-                        continue;
-                    }
-                    let Some(key) = values[key].and_then(crate::connector::scalar) else { continue };
-                    gone += u64::from(records::delete(tx, owner, &key)?);
+                    let Some(key) = record.value(key).and_then(crate::connector::scalar) else { continue };
+                    gone += u64::from(rows.delete(&key)?);
                 }
                 Ok(gone)
             })
             .map_err(Failure::Internal)?;
             Ok(())
-        })?;
+        };
+        fetch::pages(connector, plan, (read, &projection), start, |page| page, take)?;
     }
     Ok(deleted)
 }

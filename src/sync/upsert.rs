@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 
-use super::resolve::StreamPlan;
-use super::transform::Mapped;
-use crate::connector::Page;
+use super::transform::{Batch, Row};
+use crate::connector::Sent;
 use crate::domain::entity::Entity;
-use crate::store::records::{self, Former, Owner};
+use crate::store::records::{Former, Owner, Record, Rows};
 use crate::store::runs::Tally;
 use crate::store::{Connection, quarantine};
 
@@ -29,8 +28,6 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) tally: Tally,
-    /// Values that were dropped because they were bad, where the mapping asks to be told.
-    pub(super) warnings: u64,
     /// How much of the room is used up.
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
@@ -38,43 +35,36 @@ pub(super) struct Written {
 }
 
 impl Writer {
-    /// Writes a page. `seen` notes which sources exist in any record.
-    pub(super) fn write(
-        &self,
-        tx: &Connection,
-        plan: &StreamPlan,
-        page: &Page,
-        seen: &mut Vec<bool>,
-    ) -> Result<Written> {
+    /// Writes a page.
+    pub(super) fn write(&self, tx: &Connection, batch: &Batch) -> Result<Written> {
         let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
-        let mut values = Vec::new();
-        for text in page.records() {
+        let mut rows = Rows::new(tx, &self.owner)?;
+        batch.each(|row, sent| {
             written.tally.read += 1;
-            match plan.transform.apply(text, &mut values, seen) {
-                Mapped::Deleted(key) => {
-                    if records::delete(tx, &self.owner, &key)? {
+            match row {
+                Row::Deleted(key) => {
+                    if rows.delete(key)? {
                         written.tally.deleted += 1;
                     }
+                    Ok(())
                 }
-                Mapped::Bad { key, reasons } => self.quarantine(tx, &key, text, &reasons, &mut written)?,
-                Mapped::Row { record, custom, warnings } => {
-                    written.warnings += warnings;
-                    let in_scope = plan.filters.pass(&record.columns, &custom);
-                    self.row(tx, &record, in_scope, text, &mut written)?;
-                }
+                Row::Bad { key, reasons } => self.quarantine(tx, &mut rows, key, sent.text(), reasons, &mut written),
+                Row::Record { record, in_scope } => self.row(tx, &mut rows, &record, in_scope, sent, &mut written),
             }
-        }
+        })?;
+        rows.finish()?;
         // Their rows are marked by whatever tells of deletes.
-        written.tally.read += page.gone;
+        written.tally.read += batch.page().gone;
         Ok(written)
     }
 
     fn row(
         &self,
         tx: &Connection,
-        record: &records::Record<'_>,
+        rows: &mut Rows<'_>,
+        record: &Record<'_>,
         in_scope: bool,
-        text: &str,
+        sent: Sent<'_>,
         written: &mut Written,
     ) -> Result<()> {
         let tally = &mut written.tally;
@@ -83,43 +73,43 @@ impl Writer {
         }
         let learner = self.owner.entity == Entity::Learner;
         let full = learner && self.room.is_some_and(|room| written.room_used >= room);
-        if self.expects_new && in_scope && !full && records::insert(tx, &self.owner, record)? {
+        if self.expects_new && in_scope && !full && rows.insert(record)? {
             tally.inserted += 1;
             written.room_used += u64::from(learner);
-        } else if let Some(present) = records::find(tx, &self.owner, &record.key)? {
+        } else if let Some(present) = rows.find(record.key)? {
             self.note(present.id, &mut written.found);
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
-                records::see(tx, &self.owner, present.id)?;
+                rows.see(&present);
                 tally.unchanged += u64::from(in_scope);
             } else {
-                records::update(tx, &self.owner, present.id, record, in_scope)?;
+                rows.update(present.id, record, in_scope)?;
                 tally.updated += u64::from(in_scope);
             }
         } else if in_scope {
-            match records::former(tx, &self.owner, record)? {
+            match rows.former(record)? {
                 Former::One(id) => {
-                    records::update(tx, &self.owner, id, record, true)?;
+                    rows.update(id, record, true)?;
                     tally.adopted += 1;
                 }
                 Former::Several(number) => {
                     let reason = format!(
                         "its ULN stands in {number} learners of the provider before, so it is not clear which one it is"
                     );
-                    return self.quarantine(tx, &record.key, text, &[reason], written);
+                    return self.quarantine(tx, rows, record.key, sent.text(), &[reason], written);
                 }
                 Former::None if full => {
                     tally.over_cap += 1;
                     return Ok(());
                 }
                 Former::None => {
-                    records::insert(tx, &self.owner, record)?;
+                    rows.insert(record)?;
                     tally.inserted += 1;
                     written.room_used += u64::from(learner);
                 }
             }
         }
         if self.has_quarantine {
-            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, &record.key)?;
+            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, record.key)?;
         }
         Ok(())
     }
@@ -135,15 +125,16 @@ impl Writer {
     fn quarantine(
         &self,
         tx: &Connection,
+        rows: &mut Rows<'_>,
         key: &str,
         text: &str,
         reasons: &[String],
         written: &mut Written,
     ) -> Result<()> {
         written.tally.quarantined += 1;
-        if let Some(present) = records::find(tx, &self.owner, key)? {
+        if let Some(present) = rows.find(key)? {
             self.note(present.id, &mut written.found);
-            records::see(tx, &self.owner, present.id)?;
+            rows.see(&present);
         }
         if let Some(run_id) = self.run_id {
             let owner = (self.owner.organization_id, self.owner.provider_id, run_id);

@@ -1,24 +1,27 @@
 //! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
 
+mod batch;
 mod value;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
+pub(super) use batch::{Batch, Row};
+use value::{Value, cell, push_json, stepped, text_of, typed, value};
 
-use value::{Value, cell, json, stepped, text_of, typed, value};
+use crate::connector::Sent;
 
 use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
 use crate::domain::manifest::Stream;
 use crate::domain::mapping::{Mapping, OnBad, Spec};
 use crate::domain::path::{Path, Projection};
-use crate::store::records::{Cell, Record};
+use crate::store::records::Cell;
 
 /// The mappings of one entity, compiled.
 pub(super) struct Transform {
     entity: Entity,
-    projection: Projection,
+    /// The values that are taken out of each record.
+    pub(super) projection: Projection,
     key: usize,
     /// Where a record says that it is deleted, and what it says then.
     deleted: Option<(usize, serde_json::Value)>,
@@ -48,18 +51,28 @@ enum Source {
     Expression(Box<Expression>, Vec<usize>),
 }
 
-/// A record as mapped.
-pub(super) enum Mapped<'a> {
-    Row {
-        record: Record<'a>,
-        /// The organization's own fields by name, for filters.
-        custom: Vec<(&'a str, Cell<'a>)>,
-        warnings: u64,
-    },
+/// What a record turned out to be.
+#[derive(Debug, PartialEq)]
+enum Mapped {
+    Row,
     /// The provider says that the record is deleted.
-    Deleted(String),
+    Deleted,
     /// The record cannot be stored.
-    Bad { key: String, reasons: Vec<String> },
+    Bad(Vec<String>),
+}
+
+/// A record as mapped: space that is used again for each record of a page.
+#[derive(Default)]
+struct Made<'a> {
+    key: Cow<'a, str>,
+    /// In the order of the entity's columns.
+    columns: Vec<Cell<'a>>,
+    /// The organization's own fields by name, for filters.
+    custom: Vec<(&'a str, Cell<'a>)>,
+    /// The same as a JSON map; empty if none has a value.
+    custom_json: String,
+    /// Bad values that were left empty, where the mapping asks to be told.
+    warnings: u64,
 }
 
 impl Transform {
@@ -152,81 +165,76 @@ impl Transform {
             .map(|(_, source)| source.as_str())
     }
 
-    /// Maps one record. `values` is scratch space; `seen` notes which sources exist.
-    pub(super) fn apply<'a>(
-        &'a self,
-        record: &'a str,
-        values: &mut Vec<Option<&'a RawValue>>,
-        seen: &mut Vec<bool>,
-    ) -> Mapped<'a> {
-        let anonymous = || format!("sha256:{}", &crate::store::hash(record)[..32]);
-        if let Err(error) = self.projection.take(record, values) {
-            return Mapped::Bad { key: anonymous(), reasons: vec![format!("the record is not well-formed: {error}")] };
+    /// Maps one record.
+    fn apply<'a>(&'a self, sent: Sent<'a>, made: &mut Made<'a>) -> Mapped {
+        match sent.value(self.key).map(value) {
+            Some(Value::Text(text)) if !text.is_empty() => made.key = text,
+            Some(Value::Number(digits)) => made.key = digits,
+            _ => {
+                made.key = format!("sha256:{}", &crate::store::hash(sent.text())[..32]).into();
+                let broken = self.projection.take(sent.text(), &mut Vec::new()).err();
+                let reason = broken
+                    .map_or("the record has no key".into(), |error| format!("the record is not well-formed: {error}"));
+                return Mapped::Bad(vec![reason]);
+            }
         }
-        seen.resize(values.len(), false);
-        for (slot, value) in values.iter().enumerate() {
-            seen[slot] |= value.is_some();
-        }
-        let key = match values[self.key].map(value) {
-            Some(Value::Text(text)) if !text.is_empty() => text,
-            Some(Value::Number(digits)) => digits,
-            _ => return Mapped::Bad { key: anonymous(), reasons: vec!["the record has no key".into()] },
-        };
         if let Some((slot, is)) = &self.deleted
-            && values[*slot]
-                .is_some_and(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).is_ok_and(|value| value == *is))
+            && sent
+                .value(*slot)
+                .is_some_and(|json| serde_json::from_str::<serde_json::Value>(json).is_ok_and(|value| value == *is))
         {
-            return Mapped::Deleted(key.into_owned());
+            return Mapped::Deleted;
         }
-        let mut columns = vec![Cell::Null; self.entity.columns().len()];
-        let mut custom = Vec::new();
-        let mut custom_json = String::new();
+        made.columns.clear();
+        made.columns.resize(self.entity.columns().len(), Cell::Null);
+        made.custom.clear();
+        made.custom_json.clear();
+        made.warnings = 0;
         let mut reasons = Vec::new();
-        let mut warnings = 0;
         for field in &self.fields {
-            let made = field.made(values, self.entity);
-            let made = match (made, field.spec.bad) {
-                (Ok(made), _) => made,
+            let value = match (field.made(sent, self.entity), field.spec.bad) {
+                (Ok(value), _) => value,
                 (Err(reason), OnBad::Quarantine) => {
                     reasons.push(format!("{}: {reason}", field.target));
                     continue;
                 }
                 (Err(_), OnBad::Warn) => {
-                    warnings += 1;
+                    made.warnings += 1;
                     Value::Null
                 }
                 (Err(_), OnBad::Null) => Value::Null,
             };
             match field.column {
-                Some(position) => columns[position] = cell(made, self.entity.columns()[position].field_type),
+                Some(position) => made.columns[position] = cell(value, self.entity.columns()[position].field_type),
                 None => {
-                    if !matches!(made, Value::Null) {
-                        custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
+                    if !matches!(value, Value::Null) {
+                        made.custom_json.push(if made.custom_json.is_empty() { '{' } else { ',' });
                         // A target's name has nothing that JSON would escape.
-                        custom_json.push('"');
-                        custom_json.push_str(&field.target.field);
-                        custom_json.push_str("\":");
-                        custom_json.push_str(&json(&made));
+                        made.custom_json.push('"');
+                        made.custom_json.push_str(&field.target.field);
+                        made.custom_json.push_str("\":");
+                        push_json(&mut made.custom_json, &value);
                     }
-                    custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
+                    made.custom.push((field.target.field.as_str(), cell(value, FieldType::Text)));
                 }
             }
         }
         if !reasons.is_empty() {
-            return Mapped::Bad { key: key.into_owned(), reasons };
+            return Mapped::Bad(reasons);
         }
-        let custom_json = (!custom_json.is_empty()).then(|| custom_json + "}");
-        let hash = content_hash(&columns, custom_json.as_deref());
-        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom, warnings }
+        if !made.custom_json.is_empty() {
+            made.custom_json.push('}');
+        }
+        Mapped::Row
     }
 }
 
 impl Field {
     /// Returns the value of the target, or why it is bad.
-    fn made<'a>(&self, values: &[Option<&'a RawValue>], entity: Entity) -> Result<Value<'a>, String> {
+    fn made<'a>(&self, sent: Sent<'a>, entity: Entity) -> Result<Value<'a>, String> {
         let mut made = match &self.source {
-            Source::Slot(slot) => values[*slot].map_or(Value::Null, value),
-            Source::Expression(expression, slots) => evaluate(expression, slots, values)?,
+            Source::Slot(slot) => sent.value(*slot).map_or(Value::Null, value),
+            Source::Expression(expression, slots) => evaluate(expression, slots, sent)?,
         };
         if self.plain {
             return Ok(made);
@@ -277,13 +285,9 @@ impl Field {
     }
 }
 
-fn evaluate<'a>(
-    expression: &Expression,
-    slots: &[usize],
-    values: &[Option<&'a RawValue>],
-) -> Result<Value<'a>, String> {
+fn evaluate<'a>(expression: &Expression, slots: &[usize], sent: Sent<'a>) -> Result<Value<'a>, String> {
     let found = slots.iter().map(|slot| {
-        values[*slot].and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok()).unwrap_or_default()
+        sent.value(*slot).and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok()).unwrap_or_default()
     });
     let made = expression.evaluate_with(found)?;
     Ok(match made.kind() {
@@ -293,29 +297,4 @@ fn evaluate<'a>(
         minijinja::value::ValueKind::String => Value::Text(Cow::Owned(made.to_string())),
         _ => Value::Json(Cow::Owned(serde_json::to_string(&made).map_err(|error| error.to_string())?)),
     })
-}
-
-/// Returns a digest of what is stored of a record, each part with its length, so that no two rows look alike.
-fn content_hash(columns: &[Cell<'_>], custom: Option<&str>) -> [u8; 16] {
-    let mut bytes = Vec::with_capacity(256);
-    for cell in columns {
-        match cell {
-            Cell::Null => bytes.push(0),
-            Cell::Text(text) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                bytes.extend_from_slice(text.as_bytes());
-            }
-            Cell::Real(number) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-    }
-    bytes.push(3);
-    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&digest.as_ref()[..16]);
-    hash
 }
