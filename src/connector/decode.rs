@@ -1,26 +1,21 @@
 //! Takes records out of an answer: proves that it is the page it should be, and says where the values of each stand.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+
 use super::Failure;
+use super::spool::LARGEST;
 use crate::domain::path::{Items, Path, Projection, Span};
 use crate::error::{Exit, UserError};
-use crate::http::Response;
+use crate::http::{Response, Spooled};
 
 /// Returns the body as text, once the answer has shown that it is JSON. `what` names the request in errors.
 pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
-    let bad = |code, message: String| {
-        Failure::Stream(
-            UserError::new(Exit::Unavailable, code, message)
-                .hint("check `api_url`: a login page, a proxy or another service may answer there"),
-        )
+    proved_json(&response, what)?;
+    let mut body = match &response.spooled {
+        None => response.body,
+        Some(spooled) => held(spooled).map_err(|error| unreadable(&error))?,
     };
-    let kind = response.header("content-type").unwrap_or_default().to_lowercase();
-    if !kind.is_empty() && !kind.contains("json") {
-        return Err(bad(
-            "not_json",
-            format!("{what} answered {} with `{}` instead of JSON", response.status, kind.escape_debug()),
-        ));
-    }
-    let mut body = response.body;
     if body.starts_with(b"\xef\xbb\xbf") {
         body.drain(..3);
     }
@@ -28,6 +23,38 @@ pub(super) fn text(response: Response, what: &str) -> Result<String, Failure> {
         return Err(bad("empty_answer", format!("{what} answered {} with nothing", response.status)));
     }
     String::from_utf8(body).map_err(|_| bad("bad_response", format!("{what} answered with text that is not UTF-8")))
+}
+
+fn bad(code: &'static str, message: String) -> Failure {
+    Failure::Stream(
+        UserError::new(Exit::Unavailable, code, message)
+            .hint("check `api_url`: a login page, a proxy or another service may answer there"),
+    )
+}
+
+/// Checks that an answer says it is JSON, or says nothing.
+fn proved_json(response: &Response, what: &str) -> Result<(), Failure> {
+    let kind = response.header("content-type").unwrap_or_default().to_lowercase();
+    if !kind.is_empty() && !kind.contains("json") {
+        return Err(bad(
+            "not_json",
+            format!("{what} answered {} with `{}` instead of JSON", response.status, kind.escape_debug()),
+        ));
+    }
+    Ok(())
+}
+
+/// Returns a large answer after all, where one record is all it has.
+fn held(spooled: &Spooled) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut file = &spooled.file;
+    file.rewind()?;
+    file.take(LARGEST as u64).read_to_end(&mut body)?;
+    Ok(body)
+}
+
+pub(super) fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::Internal(anyhow::anyhow!("reading an answer back from the disk: {}", error.kind()))
 }
 
 /// What one pass over a page found.
@@ -59,22 +86,41 @@ pub(super) fn outline(
         pass = projection.take_with_items(records, body, &mut values, &mut apart);
         items = apart.taken_apart(body, wanted);
     }
-    let found = pass.map_err(|error| {
-        let message =
-            format!("{what} answered with broken JSON: {} at byte {} of {}", kind(&error), error.column(), body.len());
-        Failure::Stream(
-            UserError::new(Exit::Unavailable, "bad_response", message)
-                .hint("the answer was cut off or garbled; try again later"),
-        )
-    })?;
-    if !found {
-        let place = if records.steps.is_empty() { "at the top".to_owned() } else { format!("at `{records}`") };
-        return Err(Failure::Stream(
-            UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without a list of records {place}"))
-                .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
-        ));
+    if !pass.map_err(|error| broken(&error, what, body.len() as u64))? {
+        return Err(missing(records, what));
     }
     let next = next.and_then(|slot| values[slot].of(body)).and_then(scalar);
+    Ok(Outline { values: items.values, count: items.count, next })
+}
+
+/// Finds the same in a page that is too large to be held: where each record stands in its file, and the next position.
+pub(super) fn outline_spooled(
+    response: &Response,
+    spooled: &Spooled,
+    (records, next): (&Path, Option<&Path>),
+    what: &str,
+) -> Result<Outline, Failure> {
+    proved_json(response, what)?;
+    let mark = if response.body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut file = &spooled.file;
+    file.seek(SeekFrom::Start(mark as u64)).map_err(|error| unreadable(&error))?;
+    let mut projection = Projection::default();
+    let next = next.map(|path| projection.add(path));
+    let whole = Projection::whole();
+    let (mut values, mut items) = (Vec::new(), Items::new(&whole));
+    let found = projection.take_from(records, (file, mark), &mut values, &mut items);
+    if !found.map_err(|error| broken(&error, what, spooled.bytes))? {
+        return Err(missing(records, what));
+    }
+    let next = match next.map(|slot| values[slot]).filter(|next| next.is_there()) {
+        Some(next) => {
+            let mut bytes = vec![0; (next.to() - next.from()).min(LARGEST)];
+            file.read_exact_at(&mut bytes, next.from() as u64).map_err(|error| unreadable(&error))?;
+            let text = String::from_utf8_lossy(&bytes);
+            Span::new(0, text.len()).in_part(0, &text).of(&text).and_then(scalar)
+        }
+        None => None,
+    };
     Ok(Outline { values: items.values, count: items.count, next })
 }
 
@@ -82,6 +128,22 @@ pub(super) fn outline(
 pub(crate) fn scalar(json: &str) -> Option<String> {
     let text = if json.starts_with('"') { serde_json::from_str(json).ok()? } else { json.to_owned() };
     (!text.is_empty() && text != "null" && text != "false").then_some(text)
+}
+
+fn broken(error: &serde_json::Error, what: &str, bytes: u64) -> Failure {
+    let message = format!("{what} answered with broken JSON: {} at byte {} of {bytes}", kind(error), error.column());
+    Failure::Stream(
+        UserError::new(Exit::Unavailable, "bad_response", message)
+            .hint("the answer was cut off or garbled; try again later"),
+    )
+}
+
+fn missing(records: &Path, what: &str) -> Failure {
+    let place = if records.steps.is_empty() { "at the top".to_owned() } else { format!("at `{records}`") };
+    Failure::Stream(
+        UserError::new(Exit::Unavailable, "records_missing", format!("{what} answered without a list of records {place}"))
+            .hint("the service may report an error with status 200, or have changed; `skillsctl provider explain` shows what is expected"),
+    )
 }
 
 fn kind(error: &serde_json::Error) -> &'static str {
@@ -96,7 +158,12 @@ mod tests {
     use super::*;
 
     fn answer(kind: &str, body: &str) -> Response {
-        Response { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.as_bytes().to_vec() }
+        Response {
+            status: 200,
+            headers: vec![("content-type".into(), kind.into())],
+            body: body.as_bytes().to_vec(),
+            spooled: None,
+        }
     }
 
     fn code<T>(result: Result<T, Failure>) -> &'static str {

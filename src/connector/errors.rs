@@ -146,6 +146,8 @@ impl Connector<'_> {
                 failed("response_too_large", format!("the answer is larger than {limit} bytes"))
                     .hint("set a smaller `page_size`")
             }
+            NoAnswer::NoRoom(why) => failed("no_room", format!("its answer cannot be kept on the disk: {why}"))
+                .hint("make room beside the database, or set a smaller `page_size`"),
         })
     }
 }
@@ -184,7 +186,7 @@ mod tests {
 
     fn answer(headers: &[(&str, &str)]) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Response { status: 429, headers, body: Vec::new() }
+        Response { status: 429, headers, body: Vec::new(), spooled: None }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! `values` fills slots, `request` builds, `auth` logs in, `limits` waits, `call` sends and retries, `errors` judges
-//! answers, `paginate` finds the next page, `decode` takes records out, `page` holds them, `read` ties them together.
+//! answers, `paginate` finds the next page, `decode` takes records out, `page` holds them, `spool` holds those of a large one,
+//! `read` ties them together.
 
 mod auth;
 mod call;
@@ -12,6 +13,7 @@ mod page;
 mod paginate;
 mod read;
 mod request;
+mod spool;
 mod values;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::decode;
+use super::spool::Spool;
 use crate::domain::path::{Path, Projection, Span};
 
 /// One page of records.
@@ -17,6 +18,10 @@ pub(crate) struct Page {
     list: Path,
     /// Where each record stands: found only once somebody asks for a whole one, which costs a pass of its own.
     whole: OnceLock<Vec<Span>>,
+    /// The records of a page too large to be held.
+    spool: Option<Spool>,
+    /// Why the records are not taken in.
+    refused: Option<String>,
     /// The position of the page after it; `None` if this is the last.
     pub(crate) next: Option<String>,
     /// How many of its records had gone by the time their details were asked for.
@@ -39,30 +44,52 @@ impl Page {
     /// Returns the page that was found in an answer; `slots` is how many values each record has.
     pub(super) fn of(body: String, list: Path, slots: usize, found: decode::Outline) -> Self {
         let decode::Outline { values, count, next } = found;
-        Page { body, values, slots, count, list, whole: OnceLock::new(), next, gone: 0 }
+        let (whole, spool, refused) = (OnceLock::new(), None, None);
+        Page { body, values, slots, count, list, whole, spool, refused, next, gone: 0 }
+    }
+
+    /// Returns a page whose records stay in a file.
+    pub(super) fn spooled(spool: Spool, next: Option<String>) -> Self {
+        Page { spool: Some(spool), next, ..Page::empty() }
+    }
+
+    /// Returns a page of one record that is not taken in, with a note in its place.
+    pub(super) fn refused(note: String, values: Vec<Span>, reason: String) -> Self {
+        let whole = vec![Span::new(0, note.len())].into();
+        Page { body: note, slots: values.len(), values, count: 1, whole, refused: Some(reason), ..Page::empty() }
+    }
+
+    /// Returns a page of records that stand at places of a text. One that is not JSON has no values.
+    pub(super) fn of_places(body: String, whole: Vec<Span>, wanted: &Projection) -> Self {
+        let mut values = Vec::with_capacity(whole.len() * wanted.slots());
+        for record in &whole {
+            wanted.take_at(*record, &body, &mut values);
+        }
+        Page { body, slots: wanted.slots(), values, count: whole.len(), whole: whole.into(), ..Page::empty() }
     }
 
     /// Returns a page made of records that were got one by one. One that is not JSON has no values.
     pub(crate) fn of_records<R: AsRef<str>>(records: &[R], wanted: &Projection) -> Self {
-        let mut page = Page { slots: wanted.slots(), count: records.len(), ..Page::empty() };
-        let mut whole = Vec::with_capacity(records.len());
+        let (mut body, mut whole) = (String::new(), Vec::with_capacity(records.len()));
         for record in records {
-            let from = page.body.len();
-            page.body.push_str(record.as_ref());
-            let record = Span::new(from, page.body.len());
-            wanted.take_at(record, &page.body, &mut page.values);
-            whole.push(record);
+            let from = body.len();
+            body.push_str(record.as_ref());
+            whole.push(Span::new(from, body.len()));
         }
-        page.whole = whole.into();
-        page
+        Page::of_places(body, whole, wanted)
     }
 
-    /// Returns how many records there are.
+    /// Returns how many records there are, those in a file included.
     pub(crate) fn len(&self) -> usize {
-        self.count
+        self.count + self.spool.as_ref().map_or(0, |spool| spool.records.len())
     }
 
-    /// Returns the records in the order they were sent.
+    /// Returns what is too large to be held, in pages that can be.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = std::io::Result<Page>> {
+        self.spool.iter().flat_map(Spool::parts)
+    }
+
+    /// Returns the records that are held, in the order they were sent.
     pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = Sent<'_>> {
         (0..self.count).map(|index| self.record(index))
     }
@@ -93,6 +120,11 @@ impl<'p> Sent<'p> {
     pub(crate) fn values(self) -> &'p [Span] {
         let from = self.index * self.page.slots;
         self.page.values.get(from..from + self.page.slots).unwrap_or_default()
+    }
+
+    /// Returns why the record is not taken in.
+    pub(crate) fn refused(self) -> Option<&'p str> {
+        self.page.refused.as_deref()
     }
 
     /// Returns the whole record.

@@ -5,13 +5,15 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::decode;
-use super::page::{Page, Sent};
+use super::page::Page;
 use super::paginate::{Paginator, Seen, link_header};
+use super::spool::Spool;
 use super::values::{Values, Window};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Detail, PageKind, Read, Stream};
-use crate::domain::path::Projection;
+use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
+use crate::http::Response;
 
 /// What became of a detail call: the record, none where it has gone, or why there is no telling.
 type Detailed = Result<Option<String>, Failure>;
@@ -115,14 +117,12 @@ impl PageRead<'_> {
         let mut page = if response.status == 204 && response.body.is_empty() {
             Page::empty()
         } else {
-            let body = decode::text(response, &what)?;
             let next = match &self.read.page.kind {
                 PageKind::Token(path) | PageKind::Next(path) => Some(path),
                 _ => None,
             };
             let records = self.read.records.as_ref().unwrap_or(&self.stream.records);
-            let found = decode::outline(&body, (records, next), &self.values, &what)?;
-            Page::of(body, records.clone(), self.values.slots(), found)
+            self.decoded(response, (records, next), &what)?
         };
         let next = by_header.or(page.next.take());
         let size = match &self.read.page.size {
@@ -141,19 +141,38 @@ impl PageRead<'_> {
         }
     }
 
+    /// Returns the page that an answer holds.
+    fn decoded(&self, response: Response, places: (&Path, Option<&Path>), what: &str) -> Result<Page, Failure> {
+        let mut response = response;
+        let Some(spooled) = response.spooled.take() else {
+            let body = decode::text(response, what)?;
+            let found = decode::outline(&body, places, &self.values, what)?;
+            return Ok(Page::of(body, places.0.clone(), self.values.slots(), found));
+        };
+        let found = decode::outline_spooled(&response, &spooled, places, what)?;
+        let (wanted, key) = (self.values.clone(), self.key);
+        Ok(Page::spooled(Spool { file: spooled.file, records: found.values, wanted, key }, found.next))
+    }
+
     /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
     /// the next request, for good. Some services put the digits of ids in the order of texts, which leads on as well.
     fn last_key(&self, page: &Page, what: &str) -> Result<Option<String>, Failure> {
         let (mut by_number, mut by_text) = (true, true);
         let mut last: Option<String> = None;
-        for record in page.records() {
-            let key = record.value(self.key).and_then(decode::scalar);
-            if let (Some(before), Some(key)) = (&last, &key) {
-                let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
-                by_number &= numbers.is_some_and(|(before, key)| before <= key);
-                by_text &= before <= key;
+        let mut follow = |page: &Page| {
+            for record in page.records() {
+                let key = record.value(self.key).and_then(decode::scalar);
+                if let (Some(before), Some(key)) = (&last, &key) {
+                    let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
+                    by_number &= numbers.is_some_and(|(before, key)| before <= key);
+                    by_text &= before <= key;
+                }
+                last = key.or(last.take());
             }
-            last = key.or(last);
+        };
+        follow(page);
+        for part in page.parts() {
+            follow(&part.map_err(|error| decode::unreadable(&error))?);
         }
         if by_number || by_text {
             return Ok(last);
@@ -167,7 +186,11 @@ impl PageRead<'_> {
 
     /// Returns the page with each thin record replaced by the answer of its detail call.
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<Page, Failure> {
-        let thin: Vec<&str> = page.records().map(Sent::text).collect();
+        let mut thin: Vec<String> = page.records().map(|sent| sent.text().to_owned()).collect();
+        for part in page.parts() {
+            let part = part.map_err(|error| decode::unreadable(&error))?;
+            thin.extend(part.records().map(|sent| sent.text().to_owned()));
+        }
         let next = std::sync::atomic::AtomicUsize::new(0);
         let answers: Vec<Mutex<Option<Detailed>>> = thin.iter().map(|_| None.into()).collect();
         std::thread::scope(|scope| {

@@ -1,11 +1,15 @@
 //! Paths take a value out of a JSON document: `paging.next.after`, `results[]`, `custom["a.b"]`, `[0].message`.
 
+use std::cell::Cell;
 use std::fmt;
+use std::io::Read;
 use std::str::FromStr;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::counted::Counted;
 
 /// One step into a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -131,6 +135,30 @@ impl Span {
         self.to > self.from
     }
 
+    pub(crate) fn from(self) -> usize {
+        self.from
+    }
+
+    pub(crate) fn to(self) -> usize {
+        self.to
+    }
+
+    /// Returns the place of the value in a part of the document that begins at `start`, without what a stream has read on
+    /// either side of it.
+    pub(crate) fn in_part(self, start: usize, part: &str) -> Self {
+        let place = Span { from: self.from.saturating_sub(start), to: self.to.saturating_sub(start) };
+        let text = place.of(part).unwrap_or_default();
+        let value = text.trim_start_matches(|c: char| c == ':' || c.is_ascii_whitespace());
+        let from = place.from + text.len() - value.len();
+        // A number ends where something else begins, and that has been read too.
+        let number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+        let to = match value.find(|c| !number(c)) {
+            Some(end) if end > 0 => from + end,
+            _ => place.to,
+        };
+        Span { from, to }
+    }
+
     /// Returns the value as JSON, out of the document it was found in.
     pub(crate) fn of(self, document: &str) -> Option<&str> {
         self.is_there().then(|| &document[self.from..self.to])
@@ -231,6 +259,26 @@ impl Projection {
         Ok(items.found)
     }
 
+    /// Does the same with a document that is read from a stream, of which `place` bytes were read before. Spans are places in
+    /// the stream, and may hold a byte too many on either side: `Span::in_part` drops them.
+    pub(crate) fn take_from(
+        &mut self,
+        list: &Path,
+        (stream, place): (impl Read, usize),
+        values: &mut Vec<Span>,
+        items: &mut Items<'_>,
+    ) -> Result<bool, serde_json::Error> {
+        self.branch(list).is_list = true;
+        values.clear();
+        values.resize(self.paths, Span::ABSENT);
+        let place = Cell::new(place);
+        let mut deserializer = serde_json::Deserializer::from_reader(Counted::new(stream, &place));
+        let mut taken = Taken { at: At::Stream(&place), values, items: Some(&mut *items) };
+        BranchSeed { branch: &self.root, taken: &mut taken }.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(items.found)
+    }
+
     /// Takes the values out of a document. `values` is cleared first and can be reused.
     pub(crate) fn take(&self, json: &str, values: &mut Vec<Span>) -> Result<(), serde_json::Error> {
         self.pass(json, values, None)
@@ -250,7 +298,7 @@ impl Projection {
         values.clear();
         values.resize(self.paths, Span::ABSENT);
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let mut taken = Taken { start: json.as_ptr() as usize, values, items };
+        let mut taken = Taken { at: At::Memory(json.as_ptr() as usize), values, items };
         BranchSeed { branch: &self.root, taken: &mut taken }.deserialize(&mut deserializer)?;
         deserializer.end()
     }
@@ -264,10 +312,37 @@ fn child<'b, K: PartialEq + Clone>(children: &'b mut Vec<(K, Branch)>, key: &K) 
     &mut children[position].1
 }
 
+/// Where a pass stands.
+#[derive(Clone, Copy)]
+enum At<'c> {
+    /// The address of the document.
+    Memory(usize),
+    /// How many bytes of the stream have been read.
+    Stream(&'c Cell<usize>),
+}
+
+impl At<'_> {
+    /// Reads over a value and returns where it stands, and its text if that is at hand.
+    fn pass<'a, D: Deserializer<'a>>(self, deserializer: D) -> Result<(Span, Option<&'a str>), D::Error> {
+        match self {
+            At::Memory(start) => {
+                let json = <&'a RawValue>::deserialize(deserializer)?.get();
+                let from = json.as_ptr() as usize - start;
+                Ok((Span { from, to: from + json.len() }, Some(json)))
+            }
+            At::Stream(place) => {
+                // Of an item of a list the first byte has been looked at.
+                let from = place.get().saturating_sub(1);
+                IgnoredAny::deserialize(deserializer)?;
+                Ok((Span { from, to: place.get() }, None))
+            }
+        }
+    }
+}
+
 /// What a pass has found so far.
 struct Taken<'v, 'p> {
-    /// Where the document stands in memory.
-    start: usize,
+    at: At<'v>,
     values: &'v mut [Span],
     items: Option<&'v mut Items<'p>>,
 }
@@ -299,19 +374,18 @@ impl<'a> DeserializeSeed<'a> for BranchSeed<'_, '_, '_, '_> {
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
         let BranchSeed { branch, taken } = self;
-        if branch.slots.is_empty() {
+        let goes_on = branch.is_list || !branch.keys.is_empty() || !branch.indexes.is_empty();
+        // What has gone by in a stream cannot be read twice: there the way to the records goes first.
+        if branch.slots.is_empty() || (goes_on && matches!(taken.at, At::Stream(_))) {
             return deserializer.deserialize_any(BranchVisitor { branch, taken });
         }
-        let raw = <&'a RawValue>::deserialize(deserializer)?.get();
-        let from = raw.as_ptr() as usize - taken.start;
+        let (span, text) = taken.at.pass(deserializer)?;
         for slot in &branch.slots {
-            taken.values[*slot] = Span { from, to: from + raw.len() };
+            taken.values[*slot] = span;
         }
-        if branch.keys.is_empty() && branch.indexes.is_empty() && !branch.is_list {
-            return Ok(());
-        }
+        let Some(text) = text.filter(|_| goes_on) else { return Ok(()) };
         // A path that ends here and others that go on: the value is read twice, which only odd mappings ask for.
-        let mut inner = serde_json::Deserializer::from_str(raw);
+        let mut inner = serde_json::Deserializer::from_str(text);
         serde::Deserializer::deserialize_any(&mut inner, BranchVisitor { branch, taken }).map_err(D::Error::custom)
     }
 }
@@ -353,7 +427,7 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, '_, '_> {
         if branch.is_list
             && let Some(items) = taken.items.as_deref_mut()
         {
-            return items.take(seq, taken.start);
+            return items.take(seq, taken.at);
         }
         let mut index = 0;
         loop {
@@ -390,12 +464,12 @@ impl<'a> Visitor<'a> for BranchVisitor<'_, '_, '_, '_> {
 
 impl Items<'_> {
     /// Takes the values of each item out of the list.
-    fn take<'a, A: SeqAccess<'a>>(&mut self, mut seq: A, start: usize) -> Result<(), A::Error> {
+    fn take<'a, A: SeqAccess<'a>>(&mut self, mut seq: A, at: At<'_>) -> Result<(), A::Error> {
         self.found = true;
         loop {
             let from = self.values.len();
             self.values.resize(from + self.of.paths, Span::ABSENT);
-            let mut taken = Taken { start, values: &mut self.values[from..], items: None };
+            let mut taken = Taken { at, values: &mut self.values[from..], items: None };
             if seq.next_element_seed(BranchSeed { branch: &self.of.root, taken: &mut taken })?.is_none() {
                 self.values.truncate(from);
                 return Ok(());
@@ -556,6 +630,16 @@ mod tests {
                     proptest::prop_assert_eq!(path.find(&whole), value.as_ref(), "{} of {}", text, record);
                 }
             }
+            let (whole, mut values) = (Projection::whole(), Vec::new());
+            let mut apart = Items::new(&whole);
+            let mut streamed = Projection::default();
+            let next = streamed.add(&path("next"));
+            let stream = (json.as_bytes(), 0);
+            proptest::prop_assert!(streamed.take_from(&path("results[]"), stream, &mut values, &mut apart).unwrap());
+            let of_part = |span: &Span| span.in_part(0, &json).of(&json).unwrap();
+            proptest::prop_assert_eq!(of_part(&values[next]), "7");
+            let streamed: Vec<&str> = apart.values.iter().map(of_part).collect();
+            proptest::prop_assert_eq!(streamed, records.iter().map(|record| record.trim()).collect::<Vec<_>>());
             for end in 0..json.len() {
                 let (mut values, mut items) = (Vec::new(), Items::new(&of));
                 if let Some(cut) = json.get(..end) {

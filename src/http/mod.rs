@@ -2,7 +2,10 @@
 
 mod resolver;
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use resolver::{Guarded, forbidden};
@@ -15,10 +18,18 @@ use crate::domain::settings::is_this_machine;
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// The most of an answer that is held in memory; a larger one goes to a file without a name.
+const HELD: u64 = 2 << 20;
+
+/// As much of a larger answer is kept at hand, for rules that look into errors.
+const HEAD: usize = 4 << 10;
+
 /// The agent that all requests share, with its pool of connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
+    /// Where large answers go; the system's folder for temporary files if none is given.
+    folder: Option<PathBuf>,
 }
 
 /// A request ready to be sent. Its `Debug` shows no header, no body and no query: all may hold secrets.
@@ -54,10 +65,25 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    /// The answer, or the head of one that is too large to be held.
     pub(crate) body: Vec<u8>,
+    /// All of an answer that is too large to be held.
+    pub(crate) spooled: Option<Spooled>,
+}
+
+/// A large answer, in a file that has no name and is gone with the process.
+#[derive(Debug)]
+pub(crate) struct Spooled {
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
 }
 
 impl Response {
+    /// Returns how many bytes the answer has, after decompression.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.spooled.as_ref().map_or(self.body.len() as u64, |spooled| spooled.bytes)
+    }
+
     /// Returns a header's value; the name is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -75,6 +101,8 @@ pub(crate) enum NoAnswer {
     /// The answer broke off or was not HTTP.
     Broken(String),
     TooLarge(u64),
+    /// The answer is large, and there is no room for it on the disk.
+    NoRoom(String),
 }
 
 impl Client {
@@ -90,7 +118,13 @@ impl Client {
             .max_idle_connections(64)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
-        Client { agent }
+        Client { agent, folder: None }
+    }
+
+    /// Lets large answers go to files in a folder, where there is room for what comes out of them too.
+    pub(crate) fn spooling_in(self, folder: &Path) -> Self {
+        let folder = (!folder.as_os_str().is_empty()).then(|| folder.to_owned());
+        Client { folder, ..self }
     }
 
     /// Sends one request once. Any status is an answer.
@@ -118,9 +152,35 @@ impl Client {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = answer.status().as_u16();
-        let body =
-            answer.body_mut().with_config().limit(request.limit).read_to_vec().map_err(|error| no_answer(&error))?;
-        Ok(Response { status, headers, body })
+        let length = answer.body().content_length().unwrap_or(0).min(HELD);
+        let mut reader = answer.body_mut().with_config().limit(request.limit).reader();
+        let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+        let broken = |error: std::io::Error| no_answer(&error.into());
+        reader.by_ref().take(HELD + 1).read_to_end(&mut body).map_err(broken)?;
+        let mut spooled = None;
+        if body.len() as u64 > HELD {
+            let no_room = |error: std::io::Error| NoAnswer::NoRoom(error.kind().to_string());
+            let mut file = match &self.folder {
+                Some(folder) => tempfile::tempfile_in(folder),
+                None => tempfile::tempfile(),
+            }
+            .map_err(no_room)?;
+            file.write_all(&body).map_err(no_room)?;
+            let mut bytes = body.len() as u64;
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                let read = reader.read(&mut chunk).map_err(broken)?;
+                if read == 0 {
+                    break;
+                }
+                file.write_all(&chunk[..read]).map_err(no_room)?;
+                bytes += read as u64;
+            }
+            body.truncate(HEAD);
+            body.shrink_to_fit();
+            spooled = Some(Spooled { file, bytes });
+        }
+        Ok(Response { status, headers, body, spooled })
     }
 }
 

@@ -17,7 +17,10 @@ mod upsert;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_large;
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -82,11 +85,12 @@ impl<'a> Engine<'a> {
         watch: &'a (dyn Fn(&Event<'_>) + Sync),
     ) -> Result<Self> {
         let library = Library::read(store.read())?;
+        let folder = store.path().parent().unwrap_or(Path::new("")).to_owned();
         Ok(Engine {
             store: Mutex::new(store),
             library,
             vault,
-            client: Client::new(),
+            client: Client::new().spooling_in(&folder),
             limits: Limits::default(),
             stop,
             options,

@@ -228,10 +228,7 @@ impl Run<'_> {
                 at.to = at.to.min(fetch::end(stream, self.connector.provider_time(now)));
                 at.each = if at.position.is_some() { each } else { each + 1 };
                 state.open_read = Some(at.clone());
-                self.page(stream, &mut writer, &state, &batch)?;
-                bad_values += batch.warnings;
-                seen.resize(batch.seen.len(), false);
-                seen.iter_mut().zip(&batch.seen).for_each(|(seen, now)| *seen |= now);
+                bad_values += self.page(stream, &mut writer, &state, &batch, &mut seen)?;
                 Ok(())
             })?;
         }
@@ -256,11 +253,12 @@ impl Run<'_> {
         writer: &mut Writer,
         state: &StreamState,
         batch: &Batch,
-    ) -> Result<(), Failure> {
+        seen: &mut Vec<bool>,
+    ) -> Result<u64, Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
         let (written, tally) = self.change(|tx| {
-            let written = writer.write(tx, batch)?;
+            let written = writer.write(tx, stream, batch)?;
             let mut tally = before;
             tally += written.tally;
             state::put(tx, pair, &stream.name, state)?;
@@ -280,7 +278,9 @@ impl Run<'_> {
             stream: &stream.name,
             tally: &self.tally,
         });
-        Ok(())
+        seen.resize(written.seen.len(), false);
+        seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
+        Ok(written.warnings)
     }
 
     /// What follows a complete read: deletes, and only then the watermark.

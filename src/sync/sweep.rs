@@ -34,9 +34,16 @@ pub(super) fn feed(
         let take = |page: Page| {
             deleted += change(&mut |tx| {
                 let (mut gone, rows) = (0, Rows::new(tx, owner)?);
-                for record in page.records() {
-                    let Some(key) = record.value(key).and_then(crate::connector::scalar) else { continue };
-                    gone += u64::from(rows.delete(&key)?);
+                let mut mark = |page: &Page| -> anyhow::Result<()> {
+                    for record in page.records() {
+                        let Some(key) = record.value(key).and_then(crate::connector::scalar) else { continue };
+                        gone += u64::from(rows.delete(&key)?);
+                    }
+                    Ok(())
+                };
+                mark(&page)?;
+                for part in page.parts() {
+                    mark(&part?)?;
                 }
                 Ok(gone)
             })

@@ -23,7 +23,7 @@ use crate::vault;
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
 
 /// A provider that plays a script.
-struct Server {
+pub(super) struct Server {
     url: String,
     script: Arc<Mutex<Script>>,
     seen: Arc<Mutex<Vec<String>>>,
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// Plays this from now on.
-    fn play(&self, script: impl FnMut(&str) -> (u16, String, String) + Send + 'static) {
+    pub(super) fn play(&self, script: impl FnMut(&str) -> (u16, String, String) + Send + 'static) {
         *self.script.lock().unwrap() = Box::new(script);
         self.seen.lock().unwrap().clear();
     }
@@ -80,20 +80,20 @@ fn answer(mut stream: TcpStream, script: &Mutex<Script>, seen: &Mutex<Vec<String
 }
 
 /// An answer of status 200.
-fn json(body: impl Into<String>) -> (u16, String, String) {
+pub(super) fn json(body: impl Into<String>) -> (u16, String, String) {
     (200, String::new(), body.into())
 }
 
 /// A server, and an organization `acme` whose one provider `x` is read from it.
-struct World {
-    server: Server,
+pub(super) struct World {
+    pub(super) server: Server,
     engine: Engine<'static>,
     organization: Organization,
 }
 
 impl World {
     /// `manifest` is what follows `http.base` in a manifest, `mappings` are those of the preset.
-    fn new(manifest: &str, settings: &str) -> Self {
+    pub(super) fn new(manifest: &str, settings: &str) -> Self {
         let server = Server::new();
         let mut store = crate::store::tests::memory();
         let key = MasterKey::generate(&SystemRandom::new()).unwrap();
@@ -145,27 +145,27 @@ impl World {
         self.organization = organization;
     }
 
-    fn run(&self) -> Ended {
+    pub(super) fn run(&self) -> Ended {
         let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
         run::run(&self.engine, &plan, std::collections::BTreeMap::new()).unwrap()
     }
 
     /// Runs, and proves that all went well.
-    fn run_well(&self) -> Tally {
+    pub(super) fn run_well(&self) -> Tally {
         let ended = self.run();
         assert_eq!((ended.outcome, ended.error.map(|error| error.message)), (Outcome::Ok, None));
         ended.tally
     }
 
     /// Returns the values of the first column of what a query finds, as text.
-    fn column(&self, sql: &str) -> Vec<String> {
+    pub(super) fn column(&self, sql: &str) -> Vec<String> {
         let store = self.engine.store();
         let mut statement = store.read().prepare(sql).unwrap();
         let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
         rows.map(|row| row.unwrap().unwrap_or_default()).collect()
     }
 
-    fn live(&self) -> Vec<String> {
+    pub(super) fn live(&self) -> Vec<String> {
         self.column("SELECT external_key FROM learners WHERE deleted_at IS NULL ORDER BY external_key")
     }
 }

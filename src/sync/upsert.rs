@@ -1,7 +1,8 @@
 //! Stage 5: a page of mapped records meets what is stored. Runs inside the transaction that also moves the progress.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
+use super::resolve::StreamPlan;
 use super::transform::{Batch, Row};
 use crate::connector::Sent;
 use crate::domain::entity::Entity;
@@ -28,6 +29,10 @@ pub(super) struct Writer {
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) tally: Tally,
+    /// Values that were dropped because they were bad, where the mapping asks to be told.
+    pub(super) warnings: u64,
+    /// Which sources exist in any record, by slot.
+    pub(super) seen: Vec<bool>,
     /// How much of the room is used up.
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
@@ -35,9 +40,23 @@ pub(super) struct Written {
 }
 
 impl Writer {
-    /// Writes a page.
-    pub(super) fn write(&self, tx: &Connection, batch: &Batch) -> Result<Written> {
+    /// Writes a page. The rows of one too large to be held are made here, part by part.
+    pub(super) fn write(&self, tx: &Connection, plan: &StreamPlan, batch: &Batch) -> Result<Written> {
         let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
+        self.rows(tx, batch, &mut written)?;
+        for part in batch.page().parts() {
+            let part = part.context("reading an answer back from the disk")?;
+            self.rows(tx, &plan.transform.batch(&plan.filters, part), &mut written)?;
+        }
+        // Their rows are marked by whatever tells of deletes.
+        written.tally.read += batch.page().gone;
+        Ok(written)
+    }
+
+    fn rows(&self, tx: &Connection, batch: &Batch, written: &mut Written) -> Result<()> {
+        written.warnings += batch.warnings;
+        written.seen.resize(batch.seen.len(), false);
+        written.seen.iter_mut().zip(&batch.seen).for_each(|(seen, now)| *seen |= now);
         let mut rows = Rows::new(tx, &self.owner)?;
         batch.each(|row, sent| {
             written.tally.read += 1;
@@ -48,14 +67,11 @@ impl Writer {
                     }
                     Ok(())
                 }
-                Row::Bad { key, reasons } => self.quarantine(tx, &mut rows, key, sent.text(), reasons, &mut written),
-                Row::Record { record, in_scope } => self.row(tx, &mut rows, &record, in_scope, sent, &mut written),
+                Row::Bad { key, reasons } => self.quarantine(tx, &mut rows, key, sent.text(), reasons, written),
+                Row::Record { record, in_scope } => self.row(tx, &mut rows, &record, in_scope, sent, written),
             }
         })?;
-        rows.finish()?;
-        // Their rows are marked by whatever tells of deletes.
-        written.tally.read += batch.page().gone;
-        Ok(written)
+        rows.finish()
     }
 
     fn row(

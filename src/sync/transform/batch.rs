@@ -58,9 +58,9 @@ impl Transform {
     /// Maps all records of a page, and says of each whether it passes the filters.
     pub(in crate::sync) fn batch(&self, filters: &Filters, page: Page) -> Batch {
         let mut batch = Batch {
-            rows: Vec::with_capacity(page.len()),
-            columns: Vec::with_capacity(page.len() * self.entity.columns().len()),
-            text: String::with_capacity(page.len() * 256),
+            rows: Vec::with_capacity(page.records().len()),
+            columns: Vec::with_capacity(page.records().len() * self.entity.columns().len()),
+            text: String::with_capacity(page.records().len() * 256),
             seen: vec![false; self.projection.slots()],
             warnings: 0,
             page: Page::empty(),

@@ -172,11 +172,17 @@ impl Transform {
             Some(Value::Number(digits)) => made.key = digits,
             _ => {
                 made.key = format!("sha256:{}", &crate::store::hash(sent.text())[..32]).into();
+                if let Some(reason) = sent.refused() {
+                    return Mapped::Bad(vec![reason.to_owned()]);
+                }
                 let broken = self.projection.take(sent.text(), &mut Vec::new()).err();
                 let reason = broken
                     .map_or("the record has no key".into(), |error| format!("the record is not well-formed: {error}"));
                 return Mapped::Bad(vec![reason]);
             }
+        }
+        if let Some(reason) = sent.refused() {
+            return Mapped::Bad(vec![reason.to_owned()]);
         }
         if let Some((slot, is)) = &self.deleted
             && sent
