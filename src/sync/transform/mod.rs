@@ -293,7 +293,16 @@ impl Field {
 
 fn evaluate<'a>(expression: &Expression, slots: &[usize], sent: Sent<'a>) -> Result<Value<'a>, String> {
     let found = slots.iter().map(|slot| {
-        sent.value(*slot).and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok()).unwrap_or_default()
+        let json = sent.value(*slot).unwrap_or("null");
+        match value(json) {
+            Value::Null => minijinja::Value::from(()),
+            Value::Bool(bool) => minijinja::Value::from(bool),
+            Value::Text(text) => minijinja::Value::from(text.as_ref()),
+            _ => {
+                let value = serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
+                minijinja::Value::from(minijinja::value::Serde(value))
+            }
+        }
     });
     let made = expression.evaluate_with(found)?;
     Ok(match made.kind() {
