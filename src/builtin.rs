@@ -212,7 +212,7 @@ mod tests {
                     for (target, mapping) in &mappings {
                         let names = match (&mapping.0.from, &mapping.0.expr) {
                             (Some(from), _) => vec![from.clone()],
-                            (_, Some(expr)) => Expression::new(expr).unwrap().names,
+                            (_, Some(expr)) => Expression::new(expr).unwrap().names.to_vec(),
                             _ => panic!("{target} has no source"),
                         };
                         for name in names {

@@ -66,7 +66,11 @@ impl Connector<'_> {
                 return Err(failure);
             }
             let Some(error) = refused else {
-                return Ok(if empty { Response { body: Vec::new(), status: 204, ..response } } else { response });
+                return Ok(if empty {
+                    Response { body: Vec::new(), spooled: None, status: 204, ..response }
+                } else {
+                    response
+                });
             };
             if reauthorized || !self.renew(&mut request, values)? {
                 self.forget_token()?;
@@ -91,7 +95,7 @@ impl Connector<'_> {
             Usage::add(&self.usage.requests, 1);
             let (wait, failure) = match self.client.send(request) {
                 Ok(response) => {
-                    Usage::add(&self.usage.bytes, response.body.len() as u64);
+                    Usage::add(&self.usage.bytes, response.bytes());
                     self.note_clock(&response);
                     self.budgets(request).for_each(|budget| budget.learn(&response, crate::config::now()));
                     match judge(&response, request) {
@@ -116,7 +120,7 @@ impl Connector<'_> {
                         _ => return Ok(response),
                     }
                 }
-                Err(why @ (NoAnswer::Forbidden(_) | NoAnswer::TooLarge(_))) => {
+                Err(why @ (NoAnswer::Forbidden(_) | NoAnswer::TooLarge(_) | NoAnswer::NoRoom(_))) => {
                     return Err(self.unanswered(request, &why));
                 }
                 Err(why) => (None, self.unanswered(request, &why)),

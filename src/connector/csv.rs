@@ -124,7 +124,7 @@ mod tests {
 
     fn read(kind: &str, body: &str) -> Result<String, &'static str> {
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
-        let response = Response { status: 200, headers, body: body.as_bytes().to_vec() };
+        let response = Response { status: 200, headers, body: body.as_bytes().to_vec(), spooled: None };
         let kinds = Kinds::from([("Size".to_owned(), Kind::Number), ("IsDeleted".to_owned(), Kind::Boolean)]);
         json(response, &kinds, &"Id".parse().unwrap(), "GET x").map_err(|failure| match failure {
             Failure::Stream(error) => error.code,

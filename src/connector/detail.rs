@@ -6,8 +6,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::value::RawValue;
-
 use super::values::Values;
 use super::{Connector, Failure, decode, lenient};
 use crate::domain::manifest::{Action, Detail, ErrorRule, Stream};
@@ -143,12 +141,12 @@ fn proven(stream: &Stream, thin: &str, text: &str, what: &str) -> Result<(), Fai
     };
     let mut projection = Projection::default();
     let slot = projection.add(&stream.key);
-    let mut values: Vec<Option<&RawValue>> = Vec::new();
-    let asked = projection.take(thin, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
+    let mut values = Vec::new();
+    let asked = projection.take(thin, &mut values).ok().and_then(|_| values[slot].of(thin)).and_then(decode::scalar);
     if projection.take(text, &mut values).is_err() {
         return Err(wrong("what is no well-formed JSON"));
     }
-    match values[slot].and_then(decode::scalar) {
+    match values[slot].of(text).and_then(decode::scalar) {
         None => Err(wrong(&format!("a record that has no `{}`", stream.key))),
         Some(key) if asked.is_some_and(|asked| !asked.eq_ignore_ascii_case(&key)) => {
             Err(wrong("another record than the one asked for"))

@@ -158,6 +158,8 @@ impl Connector<'_> {
                 failed("response_too_large", format!("the answer is larger than {limit} bytes"))
                     .hint("set a smaller `page_size`")
             }
+            NoAnswer::NoRoom(why) => failed("no_room", format!("its answer cannot be kept on the disk: {why}"))
+                .hint("make room beside the database, or set a smaller `page_size`"),
         })
     }
 }

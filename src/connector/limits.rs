@@ -170,7 +170,7 @@ streams:
 
     fn answer(headers: &[(&str, &str)]) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Response { status: 200, headers, body: Vec::new() }
+        Response { status: 200, headers, body: Vec::new(), spooled: None }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `limits` keeps the budgets (each
 //! a `window`), `told` reads what answers say of them, `call` sends and retries, `errors` judges answers, `paginate` finds
 //! the next page, `decode` takes records out (`csv` turns its lines into such first, `lenient` reads what is nearly JSON),
-//! `detail` completes thin ones, `read` ties them together as pages. `job` has the service prepare a large read.
+//! `page` holds them, `spool` those of a large one, `detail` completes thin ones, `read` ties them together. `job` has the
+//! service prepare a large read.
 
 mod auth;
 mod call;
@@ -14,9 +15,11 @@ mod errors;
 mod job;
 mod lenient;
 mod limits;
+mod page;
 mod paginate;
 mod read;
 mod request;
+mod spool;
 mod token;
 mod told;
 mod values;
@@ -34,7 +37,8 @@ pub(crate) use detail::{Detailed, Undetailed, reason};
 pub(crate) use errors::Failure;
 pub(crate) use job::{JobEnd, JobRead};
 pub(crate) use limits::Limits;
-pub(crate) use read::{Page, Start};
+pub(crate) use page::{Page, Sent};
+pub(crate) use read::{Start, Wanted};
 pub(crate) use token::{Keeper, Stored, Token};
 pub(crate) use values::Window;
 
@@ -223,15 +227,12 @@ impl<'a> Connector<'a> {
         let what = request.shown();
         let response = self.call(&[], &self.values(None), request, true)?;
         let text = self.text(response, &what)?;
-        let outline = decode::outline(&text, &scope.items, (None, None), &what)?;
-        let mut projection = crate::domain::path::Projection::default();
-        let slot = projection.add(&scope.key);
-        let mut keys = std::collections::BTreeSet::new();
-        for record in outline.records {
-            let mut values = Vec::new();
-            let found = projection.take(&text[record], &mut values).ok().and_then(|_| values[slot]).and_then(scalar);
-            keys.extend(found);
-        }
+        let mut wanted = crate::domain::path::Projection::default();
+        wanted.add(&scope.key);
+        let places = decode::Places { records: &scope.items, next: None, total: None };
+        let found = decode::outline(&text, &places, &wanted, &what)?;
+        let keys: std::collections::BTreeSet<String> =
+            found.values.iter().filter_map(|value| value.of(&text).and_then(scalar)).collect();
         let digest = ring::digest::digest(&ring::digest::SHA256, format!("{keys:?}").as_bytes());
         Ok(Some(crate::secrets::hex::encode(&digest.as_ref()[..8])))
     }

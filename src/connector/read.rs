@@ -1,48 +1,31 @@
 //! Reads a stream page by page: request, answer, records, detail calls, next position.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use serde_json::value::RawValue;
-
-use super::csv;
-use super::decode;
+use super::decode::{self, Places};
 use super::detail::{Detailed, FEW, Undetailed};
 use super::job::Kinds;
+use super::page::{Page, Sent};
 use super::paginate::{Paginator, Seen, link_header};
+use super::spool::Spool;
 use super::values::{Values, Window};
-use super::{Connector, Failure};
+use super::{Connector, Failure, csv};
 use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
+use crate::http::Response;
 use crate::mutants;
 
-/// One page of records.
-pub(crate) struct Page {
-    /// The text that the records are ranges of.
-    body: String,
-    records: Vec<Range<usize>>,
-    /// The position of the page after it; `None` if this is the last.
-    pub(crate) next: Option<String>,
-    /// How many records the provider says there are.
-    pub(crate) total: Option<u64>,
-    /// How many of its records had gone by the time their details were asked for.
-    pub(crate) gone: u64,
-    /// The records whose details could not be read; they are not among the others.
-    pub(crate) undetailed: Vec<Undetailed>,
-}
+/// The most bytes of a page of CSV, which is held whole.
+const LARGEST_CSV: usize = 64 << 20;
 
-impl Page {
-    /// Returns a page of one record that did not just come from the provider.
-    pub(crate) fn of(record: &str) -> Self {
-        let records = std::iter::once(0..record.len()).collect();
-        Page { body: record.to_owned(), records, next: None, total: None, gone: 0, undetailed: Vec::new() }
-    }
-
-    /// Returns the records as the provider sent them.
-    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.records.iter().map(|range| &self.body[range.clone()])
-    }
+/// What is wanted of each record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// The source paths that mappings need, for the `{fields}` slot.
+    pub(crate) fields: &'a [String],
+    /// The values to take out.
+    pub(crate) values: &'a Projection,
 }
 
 /// Where a read begins or goes on.
@@ -64,6 +47,9 @@ pub(crate) struct PageRead<'c> {
     stream: &'c Stream,
     read: &'c Read,
     fields: &'c [String],
+    /// What is taken out of each record: all that is wanted, and its key.
+    values: Projection,
+    key: usize,
     start: Start<'c>,
     paginator: Paginator,
     /// Why the read ends after the page that was handed on last.
@@ -76,23 +62,27 @@ pub(crate) struct PageRead<'c> {
 }
 
 impl<'c> Connector<'c> {
-    /// Begins a read. `fields` are the source paths that mappings need, for the `{fields}` slot.
+    /// Begins a read.
     pub(crate) fn pages(
         &'c self,
         stream: &'c Stream,
         read: &'c Read,
-        fields: &'c [String],
+        wanted: Wanted<'c>,
         start: Start<'c>,
     ) -> PageRead<'c> {
         let mut start = start;
         if start.position.is_none() {
             start.position = Paginator::first(&read.page);
         }
+        let mut values = wanted.values.clone();
+        let key = values.add(&stream.key);
         PageRead {
             connector: self,
             stream,
             read,
-            fields,
+            fields: wanted.fields,
+            values,
+            key,
             start,
             paginator: Paginator::default(),
             failure: None,
@@ -156,54 +146,34 @@ impl PageRead<'_> {
             _ => None,
         };
         let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
-        let (body, outline) = if response.status == 204 && response.body.is_empty() {
-            let total = matches!(self.read.page.kind, PageKind::Keyset(_)).then_some(0);
-            ("[]".to_owned(), decode::Outline { records: Vec::new(), next: None, total })
+        let mut page = if response.status == 204 && response.body.is_empty() {
+            Page::empty()
         } else {
-            let body = match self.read.decode {
-                Decode::Json => connector.text(response, &what)?,
-                Decode::Csv => {
-                    let kinds = match self.kinds.take() {
-                        Some(kinds) => kinds,
-                        None => connector.column_kinds(self.stream, &values)?,
-                    };
-                    csv::json(response, self.kinds.insert(kinds), &self.stream.key, &what)?
-                }
-            };
-            let next = match &self.read.page.kind {
-                PageKind::Token(path) | PageKind::Next(path) => Some(path),
-                _ => self.read.page.more.as_ref(),
-            };
-            let lines = Path { steps: Vec::new(), array: true };
-            let records = match self.read.decode {
-                Decode::Json => self.read.records.as_ref().unwrap_or(&self.stream.records),
-                Decode::Csv => &lines,
-            };
-            let outline = decode::outline(&body, records, (next, self.read.page.total.as_ref()), &what)?;
-            (body, outline)
+            let mut kinds = self.kinds.take();
+            let page = self.decoded(response, &values, &mut kinds, &what);
+            self.kinds = kinds;
+            page?
         };
-        if let Some(counted) = counted.filter(|counted| *counted != outline.records.len()) {
-            let message = format!("{what} answered with {} of {counted} records", outline.records.len());
+        if let Some(counted) = counted.filter(|counted| *counted != page.len()) {
+            let message = format!("{what} answered with {} of {counted} records", page.len());
             return Err(Failure::Stream(
                 UserError::new(Exit::Unavailable, "bad_response", message)
                     .hint("the answer was cut off; try again later"),
             ));
         }
-        let next = by_header.or(outline.next);
+        let next = by_header.or(page.next.take());
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,
         };
         let last_key = match &self.read.page.kind {
-            PageKind::Keyset(_) => self.last_key(outline.records.iter().map(|range| &body[range.clone()]), &what)?,
+            PageKind::Keyset(_) => self.last_key(&page, &what)?,
             _ => None,
         };
-        let edge = |range: Option<&Range<usize>>| range.map(|range| self.edge(&body[range.clone()]));
-        let edges = edge(outline.records.first()).zip(edge(outline.records.last()));
+        let edges = self.edges(&page);
         let edges = edges.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
-        let records = outline.records.len() as u64;
-        let seen = Seen { records, next, last_key, size, position: position.as_deref(), edges };
-        let next = match (self.paginator.next(&self.read.page, &seen), &position) {
+        let seen = Seen { records: page.len() as u64, next, last_key, size, position: position.as_deref(), edges };
+        page.next = match (self.paginator.next(&self.read.page, &seen), &position) {
             (Ok(next), _) => next,
             // What this page has is kept, and the next run goes on with it.
             (Err(error), Some(position)) => {
@@ -215,7 +185,6 @@ impl PageRead<'_> {
         if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
             connector.notice(notice);
         }
-        let page = Page { body, records: outline.records, next, total: outline.total, gone: 0, undetailed: Vec::new() };
         match &self.stream.detail {
             Some(detail) if self.start.details => {
                 let (page, failing) = self.detailed(detail, &page, &values)?;
@@ -226,13 +195,61 @@ impl PageRead<'_> {
         }
     }
 
-    /// Returns what tells a record from others: its key, else the record itself.
-    fn edge(&self, record: &str) -> String {
-        let mut projection = Projection::default();
-        let slot = projection.add(&self.stream.key);
-        let mut values: Vec<Option<&RawValue>> = Vec::new();
-        let key = projection.take(record, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
-        key.unwrap_or_else(|| record.to_owned())
+    /// Returns the page that an answer holds.
+    fn decoded(
+        &self,
+        response: Response,
+        values: &Values<'_>,
+        kinds: &mut Option<Kinds>,
+        what: &str,
+    ) -> Result<Page, Failure> {
+        let (connector, read) = (self.connector, self.read);
+        let next = match &read.page.kind {
+            PageKind::Token(path) | PageKind::Next(path) => Some(path),
+            _ => read.page.more.as_ref(),
+        };
+        let lines = Path { steps: Vec::new(), array: true };
+        let records = match read.decode {
+            Decode::Json => read.records.as_ref().unwrap_or(&self.stream.records),
+            Decode::Csv => &lines,
+        };
+        let places = Places { records, next, total: read.page.total.as_ref() };
+        let mut response = response;
+        if read.decode == Decode::Json && response.spooled.is_some() {
+            decode::proved_json(&response, what, |begin| connector.harmless(begin))?;
+        }
+        let body = match (read.decode, response.spooled.take()) {
+            (Decode::Json, None) => connector.text(response, what)?,
+            (Decode::Json, Some(spooled)) => {
+                let found = decode::outline_spooled(&response, &spooled, &places, what)?;
+                let (wanted, key) = (self.values.clone(), self.key);
+                let spool = Spool { file: spooled.file, records: found.values, wanted, key };
+                return Ok(Page::spooled(spool, found.next, found.total));
+            }
+            (Decode::Csv, spooled) => {
+                if let Some(spooled) = spooled {
+                    response.body = decode::read_back(&spooled, LARGEST_CSV)?;
+                }
+                let known = match kinds.take() {
+                    Some(known) => known,
+                    None => connector.column_kinds(self.stream, values)?,
+                };
+                csv::json(response, kinds.insert(known), &self.stream.key, what)?
+            }
+        };
+        let found = decode::outline(&body, &places, &self.values, what)?;
+        Ok(Page::of(body, records.clone(), self.values.slots(), found))
+    }
+
+    /// Returns what tells the first and the last record of a page from others: their keys, else where they have none the
+    /// records themselves.
+    fn edges(&self, page: &Page) -> Option<(String, String)> {
+        let edge = |record: Sent<'_>| {
+            record.value(self.key).and_then(decode::scalar).unwrap_or_else(|| record.text().to_owned())
+        };
+        let mut records = page.records();
+        let first = edge(records.next()?);
+        Some((first.clone(), records.next_back().map_or(first, edge)))
     }
 
     /// Returns the rules for answers: those of the job come before those of the stream.
@@ -245,20 +262,23 @@ impl PageRead<'_> {
 
     /// Returns the key of the last record. The order is checked, not trusted: what comes out of it would be passed over by
     /// the next request, for good. Some services put the digits of ids in the order of texts, which leads on as well.
-    fn last_key<'r>(&self, records: impl Iterator<Item = &'r str>, what: &str) -> Result<Option<String>, Failure> {
-        let mut projection = Projection::default();
-        let slot = projection.add(&self.stream.key);
+    fn last_key(&self, page: &Page, what: &str) -> Result<Option<String>, Failure> {
         let (mut by_number, mut by_text) = (true, true);
         let mut last: Option<String> = None;
-        for record in records {
-            let mut values: Vec<Option<&RawValue>> = Vec::new();
-            let key = projection.take(record, &mut values).ok().and_then(|_| values[slot]).and_then(decode::scalar);
-            if let (Some(before), Some(key)) = (&last, &key) {
-                let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
-                by_number &= numbers.is_some_and(|(before, key)| before <= key);
-                by_text &= before <= key;
+        let mut follow = |page: &Page| {
+            for record in page.records() {
+                let key = record.value(self.key).and_then(decode::scalar);
+                if let (Some(before), Some(key)) = (&last, &key) {
+                    let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
+                    by_number &= numbers.is_some_and(|(before, key)| before <= key);
+                    by_text &= before <= key;
+                }
+                last = key.or(last.take());
             }
-            last = key.or(last);
+        };
+        follow(page);
+        for part in page.parts() {
+            follow(&part.map_err(|error| decode::unreadable(&error))?);
         }
         if by_number || by_text {
             return Ok(last);
@@ -274,49 +294,45 @@ impl PageRead<'_> {
     /// since one went well.
     fn detailed(&self, detail: &Detail, page: &Page, values: &Values<'_>) -> Result<(Page, usize), Failure> {
         let each = self.start.each;
-        let thin: Vec<(&str, Option<&str>)> = page.records().map(|record| (record, each)).collect();
+        let mut records: Vec<String> = page.records().map(|sent| sent.text().to_owned()).collect();
+        for part in page.parts() {
+            let part = part.map_err(|error| decode::unreadable(&error))?;
+            records.extend(part.records().map(|sent| sent.text().to_owned()));
+        }
+        let thin: Vec<(&str, Option<&str>)> = records.iter().map(|record| (record.as_str(), each)).collect();
         let answers = self.connector.detailed((self.stream, detail), &thin, values, FEW.max(thin.len() / 5))?;
-        let records = Vec::with_capacity(thin.len());
-        let mut full = Page {
-            body: String::new(),
-            records,
-            next: page.next.clone(),
-            total: page.total,
-            gone: 0,
-            undetailed: Vec::new(),
-        };
+        let (mut full, mut gone, mut undetailed) = (Vec::with_capacity(thin.len()), 0, Vec::new());
         let (mut first, mut untried) = (None, false);
         for ((record, _), answer) in thin.iter().zip(answers) {
             match answer {
-                Detailed::Full(text) => {
-                    let from = full.body.len();
-                    full.body.push_str(&text);
-                    full.records.push(from..full.body.len());
-                }
-                Detailed::Gone => full.gone += 1,
+                Detailed::Full(text) => full.push(text),
+                Detailed::Gone => gone += 1,
                 Detailed::Failed(error) => {
-                    full.undetailed.push(Undetailed::new(record, &error, each));
+                    undetailed.push(Undetailed::new(record, &error, each));
                     first.get_or_insert(error);
                 }
                 Detailed::Untried => untried = true,
             }
         }
-        let well = !full.records.is_empty() || full.gone > 0;
-        let failing = if well { 0 } else { self.failing + full.undetailed.len() };
+        let well = !full.is_empty() || gone > 0;
+        let failing = if well { 0 } else { self.failing + undetailed.len() };
         match first {
             // One record may be broken, but not this many: it is the service.
-            Some(error) if untried || failing > FEW || full.undetailed.len() > FEW.max(thin.len() / 5) => {
+            Some(error) if untried || failing > FEW || undetailed.len() > FEW.max(thin.len() / 5) => {
                 return Err(Failure::Stream(error));
             }
             _ if untried => return Err(Failure::Stopped),
             _ => {}
         }
-        if full.records.is_empty() && full.undetailed.is_empty() && full.gone > 1 {
-            let message = format!("none of the {} records of a page has details", full.gone);
+        if full.is_empty() && undetailed.is_empty() && gone > 1 {
+            let message = format!("none of the {gone} records of a page has details");
             let error = UserError::new(Exit::Unavailable, "details_missing", message)
                 .hint("one record may go while it is read, but not all; check `detail` in the manifest and `api_url`");
             return Err(Failure::Stream(error));
         }
+        let mut full = Page::of_records(&full, &self.values);
+        (full.next, full.total) = (page.next.clone(), page.total);
+        (full.gone, full.undetailed) = (gone, undetailed);
         Ok((full, failing))
     }
 }

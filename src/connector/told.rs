@@ -74,7 +74,7 @@ mod tests {
 
     fn answer(headers: &[(&str, &str)]) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Response { status: 429, headers, body: Vec::new() }
+        Response { status: 429, headers, body: Vec::new(), spooled: None }
     }
 
     fn wait(headers: &[(&str, &str)]) -> Option<f64> {

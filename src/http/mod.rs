@@ -2,8 +2,10 @@
 
 mod resolver;
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
@@ -23,12 +25,20 @@ const BUFFER: usize = 64 << 10;
 /// No request is given less time than this.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// The most of an answer that is held in memory; a larger one goes to a file without a name.
+const HELD: u64 = 2 << 20;
+
+/// As much of a larger answer is kept at hand, for rules that look into errors.
+const HEAD: usize = 4 << 10;
+
 /// The agent that all requests share, with its pool of connections.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     /// When every request is given up, whatever time it is given itself.
     until: Option<Instant>,
+    /// Where large answers go; the system's folder for temporary files if none is given.
+    folder: Option<PathBuf>,
 }
 
 /// A request ready to be sent. Its `Debug` shows no header, no body and no query: all may hold secrets.
@@ -64,10 +74,25 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    /// The answer, or the head of one that is too large to be held.
     pub(crate) body: Vec<u8>,
+    /// All of an answer that is too large to be held.
+    pub(crate) spooled: Option<Spooled>,
+}
+
+/// A large answer, in a file that has no name and is gone with the process.
+#[derive(Debug)]
+pub(crate) struct Spooled {
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
 }
 
 impl Response {
+    /// Returns how many bytes the answer has, after decompression.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.spooled.as_ref().map_or(self.body.len() as u64, |spooled| spooled.bytes)
+    }
+
     /// Returns a header's value; the name is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -85,6 +110,8 @@ pub(crate) enum NoAnswer {
     /// The answer broke off or was not HTTP.
     Broken(String),
     TooLarge(u64),
+    /// The answer is large, and there is no room for it on the disk.
+    NoRoom(String),
 }
 
 impl Client {
@@ -100,12 +127,18 @@ impl Client {
             .max_idle_connections(64)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
-        Client { agent, until: None }
+        Client { agent, until: None, folder: None }
     }
 
     /// Returns a client whose requests are given up at this moment, if they have no answer by then.
     pub(crate) fn until(self, until: Option<Instant>) -> Self {
         Client { until, ..self }
+    }
+
+    /// Lets large answers go to files in a folder, where there is room for what comes out of them too.
+    pub(crate) fn spooling_in(self, folder: &Path) -> Self {
+        let folder = (!folder.as_os_str().is_empty()).then(|| folder.to_owned());
+        Client { folder, ..self }
     }
 
     /// Sends one request once. Any status is an answer.
@@ -138,31 +171,67 @@ impl Client {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = answer.status().as_u16();
+        let length = answer.body().content_length().unwrap_or(0).min(HELD);
         // Limits hold before and after decompression: how well a bomb is packed does not matter.
-        let reader = answer.body_mut().with_config().limit(request.limit).reader();
-        let body = whole(BufReader::with_capacity(BUFFER, reader), request.limit)?;
-        Ok(Response { status, headers, body })
+        let reader = BufReader::with_capacity(BUFFER, answer.body_mut().with_config().limit(request.limit).reader());
+        let (body, spooled) = whole(reader, (length, request.limit), self.folder.as_deref())?;
+        Ok(Response { status, headers, body, spooled })
     }
 }
 
-/// Returns a body to its end, at most `limit` bytes of it. What is compressed is known by its first two bytes: headers are
-/// wrong at times, and no JSON, CSV or XML begins so.
-fn whole(mut packed: impl BufRead, limit: u64) -> Result<Vec<u8>, NoAnswer> {
-    let failed = |error: std::io::Error| match error.kind() {
+/// Returns a body of about `length` bytes to its end, and not more than `limit` of it. What is compressed is known by its
+/// first two bytes: headers are wrong at times, and no JSON, CSV or XML begins so.
+fn whole(
+    mut packed: impl BufRead,
+    (length, limit): (u64, u64),
+    folder: Option<&Path>,
+) -> Result<(Vec<u8>, Option<Spooled>), NoAnswer> {
+    if packed.fill_buf().map_err(broken)?.starts_with(&[0x1f, 0x8b]) {
+        held(MultiGzDecoder::new(packed), (length, limit), folder)
+    } else {
+        held(packed, (length, limit), folder)
+    }
+}
+
+/// Returns what a stream has, or its head and all of it in a file if that is too large to be held.
+fn held(
+    mut stream: impl Read,
+    (length, limit): (u64, u64),
+    folder: Option<&Path>,
+) -> Result<(Vec<u8>, Option<Spooled>), NoAnswer> {
+    let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    stream.by_ref().take(HELD.min(limit) + 1).read_to_end(&mut body).map_err(broken)?;
+    let mut bytes = body.len() as u64;
+    if bytes <= HELD.min(limit) {
+        return Ok((body, None));
+    }
+    let no_room = |error: std::io::Error| NoAnswer::NoRoom(error.kind().to_string());
+    let mut file = folder.map_or_else(tempfile::tempfile, tempfile::tempfile_in).map_err(no_room)?;
+    file.write_all(&body).map_err(no_room)?;
+    body.truncate(HEAD);
+    body.shrink_to_fit();
+    let mut chunk = vec![0; BUFFER];
+    loop {
+        if bytes > limit {
+            return Err(NoAnswer::TooLarge(limit));
+        }
+        let read = stream.read(&mut chunk).map_err(broken)?;
+        if read == 0 {
+            return Ok((body, Some(Spooled { file, bytes })));
+        }
+        file.write_all(&chunk[..read]).map_err(no_room)?;
+        bytes += read as u64;
+    }
+}
+
+/// Says why an answer could not be read to its end.
+fn broken(error: std::io::Error) -> NoAnswer {
+    match error.kind() {
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
             NoAnswer::Broken("the answer is compressed, but cannot be unpacked".into())
         }
         _ => no_answer(&ureq::Error::from(error)),
-    };
-    let is_gzip = packed.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-    let mut body = Vec::new();
-    let read = if is_gzip {
-        MultiGzDecoder::new(packed).take(limit + 1).read_to_end(&mut body)
-    } else {
-        packed.read_to_end(&mut body)
-    };
-    read.map_err(failed)?;
-    if body.len() as u64 > limit { Err(NoAnswer::TooLarge(limit)) } else { Ok(body) }
+    }
 }
 
 /// Credentials travel over TLS, or to this machine; never to addresses that only machines of a cloud answer.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _, ToSql, named_params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, named_params};
 
 use super::text::stamp;
 use crate::domain::entity::{Entity, FieldType};
@@ -47,11 +47,11 @@ impl ToSql for Cell<'_> {
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
     /// Its key at the provider.
-    pub(crate) key: Cow<'a, str>,
+    pub(crate) key: &'a str,
     /// In the order of the entity's columns.
-    pub(crate) columns: Vec<Cell<'a>>,
+    pub(crate) columns: &'a [Cell<'a>],
     /// The organization's own fields as a JSON map.
-    pub(crate) custom: Option<String>,
+    pub(crate) custom: Option<&'a str>,
     pub(crate) hash: [u8; 16],
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Owner {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Present {
     pub(crate) id: i64,
-    pub(crate) hash: Vec<u8>,
+    pub(crate) hash: [u8; 16],
     pub(crate) deleted: bool,
     pub(crate) in_scope: bool,
     pub(crate) generation: i64,
@@ -86,6 +86,7 @@ struct Statements {
     insert: String,
     update: String,
     see: String,
+    delete: String,
 }
 
 /// Returns the statements of an entity, made once from its fixed columns.
@@ -115,7 +116,11 @@ fn statements(entity: Entity) -> &'static Statements {
                     sets.join(", "),
                     names.len() + 9
                 ),
-                see: format!("UPDATE {table} SET generation = ?1 WHERE id = ?2"),
+                see: format!("UPDATE {table} SET generation = ?1 WHERE id BETWEEN ?2 AND ?3"),
+                delete: format!(
+                    "UPDATE {table} SET deleted_at = ?4, changed_at = ?4
+                     WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3 AND deleted_at IS NULL RETURNING id"
+                ),
             }
         })
     });
@@ -125,23 +130,16 @@ fn statements(entity: Entity) -> &'static Statements {
     }
 }
 
-/// Returns the row of a key, if there is one.
-pub(crate) fn find(tx: &Connection, owner: &Owner, key: &str) -> Result<Option<Present>> {
-    if mutants::on("insert-only") {
-        return Ok(None);
-    }
-    let mut statement = tx.prepare_cached(&statements(owner.entity).find)?;
-    Ok(statement
-        .query_row((owner.organization_id, owner.provider_id, key), |row| {
-            Ok(Present {
-                id: row.get(0)?,
-                hash: row.get(1)?,
-                deleted: row.get(2)?,
-                in_scope: row.get(3)?,
-                generation: row.get(4)?,
-            })
-        })
-        .optional()?)
+/// The rows of a provider of an organization, with their statements at hand for the length of a transaction: to look one up
+/// for each record would cost as much as to run it.
+pub(crate) struct Rows<'t> {
+    tx: &'t Connection,
+    owner: &'t Owner,
+    find: CachedStatement<'t>,
+    insert: CachedStatement<'t>,
+    update: CachedStatement<'t>,
+    /// Rows that the full read under way has seen and not changed.
+    seen: Vec<i64>,
 }
 
 /// What a search among the rows of former providers found.
@@ -153,95 +151,134 @@ pub(crate) enum Former {
     Several(usize),
 }
 
-/// Looks among the rows of providers the organization had before for the same person: by a valid ULN, else by an e-mail
-/// address that only one of them has, unless two valid ULNs say that they are two people.
-pub(crate) fn former(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Result<Former> {
-    if !owner.adopt || owner.entity != Entity::Learner {
-        return Ok(Former::None);
+impl<'t> Rows<'t> {
+    pub(crate) fn new(tx: &'t Connection, owner: &'t Owner) -> Result<Self> {
+        let sql = statements(owner.entity);
+        let mut find = tx.prepare_cached(&sql.find)?;
+        find.raw_bind_parameter(1, owner.organization_id)?;
+        find.raw_bind_parameter(2, owner.provider_id)?;
+        let (mut insert, mut update) = (tx.prepare_cached(&sql.insert)?, tx.prepare_cached(&sql.update)?);
+        for statement in [&mut insert, &mut update] {
+            statement.raw_bind_parameter(1, owner.organization_id)?;
+            statement.raw_bind_parameter(2, owner.provider_id)?;
+            statement.raw_bind_parameter(6, owner.now.as_str())?;
+            statement.raw_bind_parameter(7, owner.generation)?;
+        }
+        Ok(Rows { tx, owner, find, insert, update, seen: Vec::new() })
     }
-    let column = |name: &str| owner.entity.column(name).and_then(|position| record.columns[position].text());
-    let uln = column("uln").filter(|uln| uln::check(uln) == Uln::Valid);
-    if let Some(uln) = &uln {
+
+    /// Returns the row of a key, if there is one.
+    pub(crate) fn find(&mut self, key: &str) -> Result<Option<Present>> {
+        if mutants::on("insert-only") {
+            return Ok(None);
+        }
+        self.find.raw_bind_parameter(3, key)?;
+        let mut rows = self.find.raw_query();
+        let Some(row) = rows.next()? else { return Ok(None) };
+        // A hash of another length is none of ours: it equals nothing.
+        let hash = row.get_ref(1)?.as_blob()?.try_into().unwrap_or_default();
+        Ok(Some(Present {
+            id: row.get(0)?,
+            hash,
+            deleted: row.get(2)?,
+            in_scope: row.get(3)?,
+            generation: row.get(4)?,
+        }))
+    }
+
+    /// Looks among the rows of providers the organization had before for the same person: by a valid ULN, else by an e-mail
+    /// address that only one of them has, unless two valid ULNs say that they are two people.
+    pub(crate) fn former(&self, record: &Record<'_>) -> Result<Former> {
+        let (tx, owner) = (self.tx, self.owner);
+        if !owner.adopt || owner.entity != Entity::Learner {
+            return Ok(Former::None);
+        }
+        let column = |name: &str| owner.entity.column(name).and_then(|position| record.columns[position].text());
+        let uln = column("uln").filter(|uln| uln::check(uln) == Uln::Valid);
+        if let Some(uln) = &uln {
+            let mut statement = tx.prepare_cached(
+                "SELECT id FROM learners WHERE organization_id = ?1 AND uln = ?2 AND dormant = 1 LIMIT 3",
+            )?;
+            let ids: Vec<i64> = statement
+                .query_map((owner.organization_id, uln), |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            match ids.as_slice() {
+                [] => {}
+                [id] => return Ok(Former::One(*id)),
+                several => return Ok(Former::Several(several.len())),
+            }
+        }
+        let Some(email) = column("email").filter(|email| !email.is_empty()) else { return Ok(Former::None) };
         let mut statement = tx.prepare_cached(
-            "SELECT id FROM learners WHERE organization_id = ?1 AND uln = ?2 AND dormant = 1 LIMIT 3",
+            "SELECT id, uln FROM learners WHERE organization_id = ?1 AND email = ?2 AND dormant = 1 LIMIT 3",
         )?;
-        let ids: Vec<i64> =
-            statement.query_map((owner.organization_id, uln), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        match ids.as_slice() {
-            [] => {}
-            [id] => return Ok(Former::One(*id)),
-            several => return Ok(Former::Several(several.len())),
+        let found: Vec<(i64, Option<String>)> = statement
+            .query_map((owner.organization_id, email), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(match found.as_slice() {
+            [(id, other)] => {
+                let other_valid = other.as_deref().is_some_and(|other| uln::check(other) == Uln::Valid);
+                if uln.is_some() && other_valid { Former::None } else { Former::One(*id) }
+            }
+            _ => Former::None,
+        })
+    }
+
+    /// Stores a new row that is in scope. Returns false, with nothing done, if there is a row of its key.
+    pub(crate) fn insert(&mut self, record: &Record<'_>) -> Result<bool> {
+        bind(&mut self.insert, record, true)?;
+        Ok(self.insert.raw_execute()? > 0)
+    }
+
+    /// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.
+    pub(crate) fn update(&mut self, id: i64, record: &Record<'_>, in_scope: bool) -> Result<()> {
+        bind(&mut self.update, record, in_scope)?;
+        self.update.raw_bind_parameter(record.columns.len() + 9, id)?;
+        self.update.raw_execute()?;
+        Ok(())
+    }
+
+    /// Notes that a full read has seen a row that it did not change. It is stored by `finish`.
+    pub(crate) fn see(&mut self, row: &Present) {
+        if self.owner.full && row.generation != self.owner.generation {
+            self.seen.push(row.id);
         }
     }
-    let Some(email) = column("email").filter(|email| !email.is_empty()) else { return Ok(Former::None) };
-    let mut statement = tx.prepare_cached(
-        "SELECT id, uln FROM learners WHERE organization_id = ?1 AND email = ?2 AND dormant = 1 LIMIT 3",
-    )?;
-    let found: Vec<(i64, Option<String>)> = statement
-        .query_map((owner.organization_id, email), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(match found.as_slice() {
-        [(id, other)] => {
-            let other_valid = other.as_deref().is_some_and(|other| uln::check(other) == Uln::Valid);
-            if uln.is_some() && other_valid { Former::None } else { Former::One(*id) }
+
+    /// Stores which rows were seen: one statement for as many as lie side by side, which is most of a page.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.seen.sort_unstable();
+        self.seen.dedup();
+        for run in self.seen.chunk_by(|id, next| id + 1 == *next) {
+            if let [first, .., last] | [first @ last] = run {
+                self.tx.prepare_cached(&statements(self.owner.entity).see)?.execute((
+                    self.owner.generation,
+                    first,
+                    last,
+                ))?;
+            }
         }
-        _ => Former::None,
-    })
+        Ok(())
+    }
+
+    /// Marks the row of a key as deleted. Returns its id, or nothing if there is no live row of it.
+    pub(crate) fn delete(&self, key: &str) -> Result<Option<i64>> {
+        let Owner { organization_id, provider_id, entity, now, .. } = self.owner;
+        let mut statement = self.tx.prepare_cached(&statements(*entity).delete)?;
+        Ok(statement.query_row((organization_id, provider_id, key, now), |row| row.get(0)).optional()?)
+    }
 }
 
-/// Stores a new row that is in scope. Returns false, with nothing done, if there is a row of its key.
-pub(crate) fn insert(tx: &Connection, owner: &Owner, record: &Record<'_>) -> Result<bool> {
-    let mut statement = tx.prepare_cached(&statements(owner.entity).insert)?;
-    bind(&mut statement, owner, record, true)?;
-    Ok(statement.raw_execute()? > 0)
-}
-
-/// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.
-pub(crate) fn update(tx: &Connection, owner: &Owner, id: i64, record: &Record<'_>, in_scope: bool) -> Result<()> {
-    let mut statement = tx.prepare_cached(&statements(owner.entity).update)?;
-    bind(&mut statement, owner, record, in_scope)?;
-    statement.raw_bind_parameter(record.columns.len() + 9, id)?;
-    statement.raw_execute()?;
-    Ok(())
-}
-
-fn bind(
-    statement: &mut rusqlite::CachedStatement<'_>,
-    owner: &Owner,
-    record: &Record<'_>,
-    in_scope: bool,
-) -> rusqlite::Result<()> {
-    statement.raw_bind_parameter(1, owner.organization_id)?;
-    statement.raw_bind_parameter(2, owner.provider_id)?;
-    statement.raw_bind_parameter(3, record.key.as_ref())?;
-    statement.raw_bind_parameter(4, record.custom.as_deref())?;
+/// Binds what differs from record to record.
+fn bind(statement: &mut CachedStatement<'_>, record: &Record<'_>, in_scope: bool) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(3, record.key)?;
+    statement.raw_bind_parameter(4, record.custom)?;
     statement.raw_bind_parameter(5, record.hash.as_slice())?;
-    statement.raw_bind_parameter(6, owner.now.as_str())?;
-    statement.raw_bind_parameter(7, owner.generation)?;
     statement.raw_bind_parameter(8, in_scope)?;
     for (position, cell) in record.columns.iter().enumerate() {
         statement.raw_bind_parameter(position + 9, cell)?;
     }
     Ok(())
-}
-
-/// Notes that a full read has seen a row that it did not change.
-pub(crate) fn see(tx: &Connection, owner: &Owner, id: i64) -> Result<()> {
-    if owner.full {
-        tx.prepare_cached(&statements(owner.entity).see)?.execute((owner.generation, id))?;
-    }
-    Ok(())
-}
-
-/// Marks the row of a key as deleted. Returns its id, or nothing if there is no live row of it.
-pub(crate) fn delete(tx: &Connection, owner: &Owner, key: &str) -> Result<Option<i64>> {
-    let table = owner.entity.table();
-    let mut statement = tx.prepare_cached(&format!(
-        "UPDATE {table} SET deleted_at = ?4, changed_at = ?4
-         WHERE organization_id = ?1 AND provider_id = ?2 AND external_key = ?3 AND deleted_at IS NULL RETURNING id"
-    ))?;
-    let parameters = (owner.organization_id, owner.provider_id, key, owner.now.as_str());
-    Ok(statement.query_row(parameters, |row| row.get(0)).optional()?)
 }
 
 /// Returns the newest full read that any row of a provider of an organization was seen by.

@@ -18,13 +18,13 @@ pub(super) fn write(
     writer: &mut Writer,
     rows: &[Quarantined],
     answers: &[Detailed],
-    seen: &mut Vec<bool>,
 ) -> Result<Written> {
     let mut all = Written::default();
     for (row, answer) in rows.iter().zip(answers) {
         match answer {
             Detailed::Full(record) => {
-                let mut written = writer.write(tx, plan, &Page::of(record), seen)?;
+                let page = Page::of_records(&[record], &plan.transform.projection);
+                let mut written = writer.write(tx, plan, &plan.transform.batch(&plan.filters, page))?;
                 written.tally.pages = 0;
                 // A record that still cannot be stored is filed under its key, whole now.
                 if written.tally.quarantined == 0 || plan.transform.key_of(record) != row.key {

@@ -6,10 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
 use super::turn::Turn;
-use crate::connector::{Connector, Failure, Page, Start, Window};
+use crate::connector::{Connector, Failure, Page, Start, Wanted, Window};
 use crate::domain::duration::Length;
 use crate::domain::manifest::{PageKind, Read};
 use crate::domain::moment::Range;
+use crate::domain::path::Projection;
 use crate::mutants;
 use crate::store::state::{Counted, Mode, OpenRead, StreamState};
 
@@ -80,7 +81,7 @@ pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
     }
     if let Some(counted) = &mut open.counted {
         counted.last = page.total.unwrap_or(counted.last);
-        counted.came += page.records().len() as u64 + page.gone;
+        counted.came += page.len() as u64 + page.gone;
     }
 }
 
@@ -170,21 +171,23 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
     }
 }
 
-/// Fetches the pages of one read and hands each to `take`, which says by an error that it has had enough. Between pages the
-/// turn is shared with other runs; it is not held while the provider lets wait.
-pub(super) fn pages(
-    connector: &Connector<'_>,
-    turn: &Turn<'_>,
+/// Fetches the pages of one read, makes something of each by `prepare`, and hands that to `take`, which says by an error
+/// that it has had enough. `prepare` runs on the thread that fetches, so that `take` has nothing to do but to write. Between
+/// pages the turn is shared with other runs; it is not held while the provider lets wait.
+pub(super) fn pages<T: Send>(
+    (connector, turn): (&Connector<'_>, &Turn<'_>),
     plan: &StreamPlan,
-    read: &Read,
+    (read, wanted): (&Read, &Projection),
     start: Start<'_>,
-    mut take: impl FnMut(Page) -> Result<(), Failure>,
+    prepare: impl Fn(Page) -> T + Send,
+    mut take: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let wanted = Wanted { fields: &plan.transform.wanted, values: wanted };
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         let fetching = scope.spawn(move || {
-            for page in connector.pages(&plan.stream, read, &plan.transform.wanted, start) {
-                if sender.send(page).is_err() {
+            for page in connector.pages(&plan.stream, read, wanted, start) {
+                if sender.send(page.map(&prepare)).is_err() {
                     return;
                 }
             }

@@ -26,6 +26,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,11 +106,12 @@ impl<'a> Engine<'a> {
     ) -> Result<Self> {
         let library = Library::read(store.read())?;
         let limits = Limits::beside(store.path(), vault.names());
+        let folder = store.path().parent().unwrap_or(Path::new("")).to_owned();
         Ok(Engine {
             store: Mutex::new(store),
             library,
             vault,
-            client: Client::new().until(options.until.map(|until| until + GRACE)),
+            client: Client::new().until(options.until.map(|until| until + GRACE)).spooling_in(&folder),
             limits,
             stop,
             broken: OnceLock::new(),

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::run::Run;
+use super::transform::Batch;
 use super::upsert::{Writer, Written};
 use super::{Event, details, fetch, job, sweep, view};
-use crate::connector::{Failure, Page};
+use crate::connector::Failure;
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{PageKind, Sweep};
 use crate::error::{Exit, UserError};
@@ -168,14 +169,14 @@ impl Run<'_> {
         self.count_usage();
         let (log, before) = (self.log, self.tally);
         let (written, tally) = self.change(|tx| {
-            let written = details::write(tx, stream, &mut reading.writer, &rows, &answers, seen)?;
+            let written = details::write(tx, stream, &mut reading.writer, &rows, &answers)?;
             let mut tally = before;
             tally += written.tally;
             log.count(tx, &tally)?;
             Ok((written, tally))
         })?;
         self.tally = tally;
-        self.took(reading, &written);
+        self.took(reading, &written, seen);
         Ok(())
     }
 
@@ -199,9 +200,11 @@ impl Run<'_> {
         let begun = reading.at.clone();
         let read = fetch::read_of(stream, &begun);
         let (connector, turn) = (self.connector, self.turn);
-        let pages = fetch::pages(connector, turn, stream, read, fetch::start(stream, &begun), |page| {
-            let at = &mut reading.at;
-            fetch::count(read, at, &page);
+        let prepare = |page| stream.transform.batch(&stream.filters, page);
+        let wanted = &stream.transform.projection;
+        let take = |batch: Batch| {
+            let (page, at) = (batch.page(), &mut reading.at);
+            fetch::count(read, at, page);
             at.position = page.next.clone();
             // The first answer may have told that our clock is ahead of the provider's.
             fetch::hold_back(stream, at, connector.provider_time(reading.now));
@@ -222,9 +225,11 @@ impl Run<'_> {
             if mutants::on("watermark-first") {
                 state.watermark = Some(at.to);
             }
-            self.page(reading, state, &page, seen)
-        });
-        if !matches!(pages, Err(_) if stream.each.len() == 1) {
+            self.page(reading, state, &batch, seen)
+        };
+        let start = fetch::start(stream, &begun);
+        let pages = fetch::pages((connector, turn), stream, (read, wanted), start, prepare, take);
+        if pages.is_ok() || stream.each.len() > 1 {
             job::clear(connector, stream, &begun);
         }
         pages
@@ -235,7 +240,7 @@ impl Run<'_> {
         &mut self,
         reading: &mut Reading<'_>,
         state: &mut StreamState,
-        page: &Page,
+        batch: &Batch,
         seen: &mut Vec<bool>,
     ) -> Result<(), Failure> {
         self.count_usage();
@@ -246,7 +251,7 @@ impl Run<'_> {
         }
         let moves = self.moves();
         let (written, tally) = self.change(|tx| {
-            let written = reading.writer.write(tx, stream, page, seen)?;
+            let written = reading.writer.write(tx, stream, batch)?;
             if let Some(open) = &mut state.open_read {
                 open.keyless |= written.remarks.keyless > 0;
                 open.shifted |= written.remarks.repeated > 0;
@@ -264,7 +269,7 @@ impl Run<'_> {
         })?;
         mutants::point("page committed");
         self.tally = tally;
-        self.took(reading, &written);
+        self.took(reading, &written, seen);
         (self.engine.watch)(&Event::Page {
             organization: self.plan.organization.slug.as_str(),
             provider: self.plan.provider.slug.as_str(),
@@ -275,7 +280,9 @@ impl Run<'_> {
     }
 
     /// Notes what was written beside the tally.
-    fn took(&mut self, reading: &mut Reading<'_>, written: &Written) {
+    fn took(&mut self, reading: &mut Reading<'_>, written: &Written, seen: &mut Vec<bool>) {
+        seen.resize(seen.len().max(written.seen.len()), false);
+        seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
         self.tried.found.extend(&written.found);
         for id in &written.gone {
             // A dry run finds a row live again that it has marked as deleted before.

@@ -6,9 +6,8 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use super::lock::{self, RunLock, Taken};
-use super::remarks::Remarks;
 use super::resolve::{self, Plan, StreamPlan};
-use super::transform::Mapped;
+use super::transform::Row;
 use super::upsert::Writer;
 use crate::connector::Page;
 use crate::domain::entity::Entity;
@@ -17,7 +16,7 @@ use crate::error::{Exit, UserError};
 use crate::lookup::Library;
 use crate::store::organizations::Organization;
 use crate::store::quarantine::{self, Kept, Quarantined};
-use crate::store::records::{self, Owner};
+use crate::store::records::{self, Owner, Rows};
 use crate::store::runs::{self, Finish, Kind, Outcome, Tally, Trigger};
 use crate::store::{Connection, Keep, Store, audit, state};
 
@@ -167,10 +166,20 @@ impl Replay<'_> {
         row: &Quarantined,
     ) -> Result<Result<Tally, Vec<String>>> {
         let pair = (self.plan.organization.id, self.plan.provider.id);
-        let key = match stream.transform.apply(&row.record, &mut Vec::new(), &mut Vec::new(), &mut Remarks::default()) {
-            Mapped::Bad { reasons, .. } => return Ok(Err(reasons)),
-            Mapped::Deleted(key) => key,
-            Mapped::Row { record, .. } => record.key.into_owned(),
+        let page = Page::of_records(&[&row.record], &stream.transform.projection);
+        let batch = stream.transform.batch(&stream.filters, page);
+        let mut judged = Err(Vec::new());
+        batch.each(|row, _| -> Result<()> {
+            judged = match row {
+                Row::Bad { reasons, .. } => Err(reasons.to_vec()),
+                Row::Deleted(key) => Ok(key.to_owned()),
+                Row::Record { record, .. } => Ok(record.key.to_owned()),
+            };
+            Ok(())
+        })?;
+        let key = match judged {
+            Ok(key) => key,
+            Err(reasons) => return Ok(Err(reasons)),
         };
         let owner = Owner {
             organization_id: pair.0,
@@ -185,7 +194,7 @@ impl Replay<'_> {
         // A good record takes the one of its key out of quarantine; but this one had no key when it came, so that what is
         // stored under it, or set aside, may be newer.
         let known = key == row.key
-            || (records::find(tx, &owner, &key)?.is_none()
+            || (Rows::new(tx, &owner)?.find(&key)?.is_none()
                 && quarantine::by_key(tx, pair, &stream.name, &key)?.is_none());
         if !known {
             return Ok(Err(vec!["another record of its key has come, which may be newer".into()]));
@@ -200,7 +209,7 @@ impl Replay<'_> {
             has_quarantine: false,
             now: self.now,
         };
-        let written = writer.write(tx, stream, &Page::of(&row.record), &mut Vec::new())?;
+        let written = writer.write(tx, stream, &batch)?;
         if written.tally.over_cap > 0 {
             return Ok(Err(vec!["the organization has as many learners as it may".into()]));
         }

@@ -3,12 +3,12 @@
 use super::resolve::StreamPlan;
 use super::turn::Turn;
 use super::{Engine, fetch};
-use crate::connector::{Connector, Failure, Start, Window, scalar};
+use crate::connector::{Connector, Failure, Page, Start, Window, scalar};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
 use crate::mutants;
-use crate::store::records::{self, Owner, Tried};
+use crate::store::records::{self, Owner, Rows, Tried};
 use crate::store::state::{Mode, OpenRead};
 use crate::store::{Keep, Store, quarantine};
 
@@ -44,18 +44,21 @@ impl Deletes<'_> {
                 job: None,
                 details: false,
             };
-            fetch::pages(connector, turn, plan, read, start, |page| {
+            let take = |page: Page| {
                 let marked = engine.change(self.keep, |tx| {
-                    let mut marked = Vec::new();
-                    for record in page.records() {
-                        let mut values = Vec::new();
-                        if projection.take(record, &mut values).is_err() {
-                            continue;
+                    let (mut marked, rows) = (Vec::new(), Rows::new(tx, owner)?);
+                    let pair = (owner.organization_id, owner.provider_id);
+                    let mut mark = |page: &Page| -> anyhow::Result<()> {
+                        for record in page.records() {
+                            let Some(key) = record.value(key).and_then(scalar) else { continue };
+                            marked.extend(rows.delete(&key)?);
+                            quarantine::remove(tx, pair, &plan.name, &key)?;
                         }
-                        let Some(key) = values[key].and_then(scalar) else { continue };
-                        marked.extend(records::delete(tx, owner, &key)?);
-                        let pair = (owner.organization_id, owner.provider_id);
-                        quarantine::remove(tx, pair, &plan.name, &key)?;
+                        Ok(())
+                    };
+                    mark(&page)?;
+                    for part in page.parts() {
+                        mark(&part?)?;
                     }
                     Ok(marked)
                 });
@@ -65,7 +68,8 @@ impl Deletes<'_> {
                 }
                 mutants::point("feed page committed");
                 Ok(())
-            })?;
+            };
+            fetch::pages((connector, turn), plan, (read, &projection), start, |page| page, take)?;
         }
         Ok(deleted)
     }

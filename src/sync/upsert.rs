@@ -1,19 +1,16 @@
 //! Stage 5: a page of mapped records meets what is stored. Runs inside the transaction that also moves the progress.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
-use super::transform::Mapped;
-use crate::connector::{Page, Undetailed};
+use super::transform::{Batch, Row};
+use crate::connector::{Sent, Undetailed};
 use crate::domain::entity::Entity;
+use crate::store::Connection;
 use crate::store::quarantine::{self, Aside, Kept};
-use crate::store::records::{self, Former, Owner};
+use crate::store::records::{Former, Owner, Record, Rows};
 use crate::store::runs::Tally;
-use crate::store::{Connection, hash};
-
-/// A record of more bytes is not stored, and of one only its size and digest are kept in quarantine.
-const LARGEST: usize = 8 << 20;
 
 /// What a run knows while it writes.
 pub(super) struct Writer {
@@ -37,6 +34,8 @@ pub(super) struct Writer {
 pub(super) struct Written {
     pub(super) tally: Tally,
     pub(super) remarks: Remarks,
+    /// Which sources exist in any record, by slot.
+    pub(super) seen: Vec<bool>,
     /// How much of the room is used up.
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
@@ -50,169 +49,159 @@ impl Written {
     pub(super) fn add(&mut self, other: Written) {
         self.tally += other.tally;
         self.remarks += other.remarks;
+        self.note_seen(&other.seen);
         self.room_used += other.room_used;
         self.found.extend(other.found);
         self.gone.extend(other.gone);
     }
+
+    fn note_seen(&mut self, seen: &[bool]) {
+        self.seen.resize(self.seen.len().max(seen.len()), false);
+        self.seen.iter_mut().zip(seen).for_each(|(known, now)| *known |= now);
+    }
+}
+
+/// A page being written.
+struct Writing<'w> {
+    writer: &'w Writer,
+    plan: &'w StreamPlan,
+    tx: &'w Connection,
+    rows: Rows<'w>,
+    written: &'w mut Written,
 }
 
 impl Writer {
-    /// Writes a page. `seen` notes which sources exist in any record.
-    pub(super) fn write(
-        &self,
-        tx: &Connection,
-        plan: &StreamPlan,
-        page: &Page,
-        seen: &mut Vec<bool>,
-    ) -> Result<Written> {
+    /// Writes a page. The rows of one too large to be held are made here, part by part.
+    pub(super) fn write(&self, tx: &Connection, plan: &StreamPlan, batch: &Batch) -> Result<Written> {
         let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
-        let mut values = Vec::new();
-        for text in page.records() {
-            written.tally.read += 1;
-            match plan.transform.apply(text, &mut values, seen, &mut written.remarks) {
-                Mapped::Deleted(key) => {
-                    if let Some(id) = records::delete(tx, &self.owner, &key)? {
-                        written.tally.deleted += 1;
-                        self.note(id, &mut written.gone);
-                    }
-                    self.passed(tx, &key)?;
-                }
-                Mapped::Bad { key, reasons } => self.quarantine(tx, plan, &key, text, &reasons, &mut written)?,
-                Mapped::Row { record, .. } if text.len() > LARGEST => {
-                    let reason = format!("it has {} bytes, more than the {LARGEST} that are taken", text.len());
-                    self.quarantine(tx, plan, &record.key, text, &[reason], &mut written)?;
-                }
-                Mapped::Row { record, custom } => {
-                    let in_scope = plan.filters.pass(&record.columns, &custom);
-                    self.row(tx, plan, &record, in_scope, text, &mut written)?;
-                }
-            }
-        }
-        for thin in &page.undetailed {
-            self.undetailed(tx, plan, thin, &mut written)?;
+        self.begin(tx, plan, &mut written)?.batch(batch)?;
+        for part in batch.page().parts() {
+            let part = part.context("reading an answer back from the disk")?;
+            self.begin(tx, plan, &mut written)?.batch(&plan.transform.batch(&plan.filters, part))?;
         }
         // Their rows are marked by whatever tells of deletes.
-        written.tally.read += page.gone;
+        written.tally.read += batch.page().gone;
         Ok(written)
     }
 
-    fn row(
-        &self,
-        tx: &Connection,
-        plan: &StreamPlan,
-        record: &records::Record<'_>,
-        in_scope: bool,
-        text: &str,
-        written: &mut Written,
-    ) -> Result<()> {
+    fn begin<'w>(&'w self, tx: &'w Connection, plan: &'w StreamPlan, written: &'w mut Written) -> Result<Writing<'w>> {
+        Ok(Writing { writer: self, plan, tx, rows: Rows::new(tx, &self.owner)?, written })
+    }
+}
+
+impl Writing<'_> {
+    fn batch(mut self, batch: &Batch) -> Result<()> {
+        self.written.remarks += batch.remarks;
+        self.written.note_seen(&batch.seen);
+        batch.each(|row, sent| {
+            self.written.tally.read += 1;
+            match row {
+                Row::Deleted(key) => {
+                    if let Some(id) = self.rows.delete(key)? {
+                        self.written.tally.deleted += 1;
+                        self.note_gone(id);
+                    }
+                    self.passed(key)
+                }
+                Row::Bad { key, reasons } => self.quarantine(key, sent, reasons),
+                Row::Record { record, in_scope } => self.row(&record, in_scope, sent),
+            }
+        })?;
+        for thin in &batch.page().undetailed {
+            self.undetailed(thin)?;
+        }
+        self.rows.finish()
+    }
+
+    fn row(&mut self, record: &Record<'_>, in_scope: bool, sent: Sent<'_>) -> Result<()> {
+        let Writing { writer, rows, written, .. } = self;
         let tally = &mut written.tally;
         if !in_scope {
             tally.filtered += 1;
         }
-        let learner = self.owner.entity == Entity::Learner;
-        let full = learner && self.room.is_some_and(|room| written.room_used >= room);
-        if self.expects_new && in_scope && !full && records::insert(tx, &self.owner, record)? {
+        let learner = writer.owner.entity == Entity::Learner;
+        let full = learner && writer.room.is_some_and(|room| written.room_used >= room);
+        if writer.expects_new && in_scope && !full && rows.insert(record)? {
             tally.inserted += 1;
             written.room_used += u64::from(learner);
-        } else if let Some(present) = records::find(tx, &self.owner, &record.key)? {
-            self.note(present.id, &mut written.found);
-            written.remarks.repeated += u64::from(self.counted && present.generation == self.owner.generation);
+        } else if let Some(present) = rows.find(record.key)? {
+            if writer.run_id.is_none() {
+                written.found.push(present.id);
+            }
+            written.remarks.repeated += u64::from(writer.counted && present.generation == writer.owner.generation);
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
-                records::see(tx, &self.owner, present.id)?;
+                rows.see(&present);
                 tally.unchanged += u64::from(in_scope);
             } else {
-                records::update(tx, &self.owner, present.id, record, in_scope)?;
+                rows.update(present.id, record, in_scope)?;
                 tally.updated += u64::from(in_scope);
             }
         } else if in_scope {
-            match records::former(tx, &self.owner, record)? {
+            match rows.former(record)? {
                 Former::One(id) => {
-                    records::update(tx, &self.owner, id, record, true)?;
+                    rows.update(id, record, true)?;
                     tally.adopted += 1;
                 }
                 Former::Several(number) => {
                     let reason = format!(
                         "its ULN stands in {number} learners of the provider before, so it is not clear which one it is"
                     );
-                    return self.quarantine(tx, plan, &record.key, text, &[reason], written);
+                    return self.quarantine(record.key, sent, &[reason]);
                 }
                 Former::None if full => tally.over_cap += 1,
                 Former::None => {
-                    records::insert(tx, &self.owner, record)?;
+                    rows.insert(record)?;
                     tally.inserted += 1;
                     written.room_used += u64::from(learner);
                 }
             }
         }
-        self.passed(tx, &record.key)
+        self.passed(record.key)
     }
 
     /// Takes a record out of quarantine: what has come now is newer, and it is good.
-    fn passed(&self, tx: &Connection, key: &str) -> Result<()> {
-        if self.has_quarantine {
-            quarantine::remove(tx, (self.owner.organization_id, self.owner.provider_id), &self.stream, key)?;
+    fn passed(&self, key: &str) -> Result<()> {
+        let Writer { owner, stream, has_quarantine, .. } = self.writer;
+        if *has_quarantine {
+            quarantine::remove(self.tx, (owner.organization_id, owner.provider_id), stream, key)?;
         }
         Ok(())
     }
 
     /// Notes a row in a dry run, where what is written to it is rolled back.
-    fn note(&self, id: i64, rows: &mut Vec<i64>) {
-        if self.run_id.is_none() {
-            rows.push(id);
+    fn note_gone(&mut self, id: i64) {
+        if self.writer.run_id.is_none() {
+            self.written.gone.push(id);
         }
     }
 
-    /// Files a record that cannot be stored.
-    fn quarantine(
-        &self,
-        tx: &Connection,
-        plan: &StreamPlan,
-        key: &str,
-        text: &str,
-        reasons: &[String],
-        written: &mut Written,
-    ) -> Result<()> {
-        let digest;
-        let (record, kept) = if text.len() > LARGEST {
-            digest = format!(r#"{{"bytes":{},"sha256":"{}"}}"#, text.len(), hash(text));
-            (digest.as_str(), Kept::Digest)
-        } else {
-            (text, Kept::Whole)
-        };
-        let (generation, shape) = (self.owner.generation, &plan.shape);
-        self.file(
-            tx,
-            &Aside { stream: &self.stream, key, reasons, record, kept, each: None, shape, generation },
-            written,
-        )
+    /// Files a record that cannot be stored; of one that is too large only a note.
+    fn quarantine(&mut self, key: &str, sent: Sent<'_>, reasons: &[String]) -> Result<()> {
+        let kept = if sent.refused().is_some() { Kept::Digest } else { Kept::Whole };
+        self.file(key, (sent.text(), kept), reasons, None)
     }
 
     /// Files a record whose details could not be read.
-    fn undetailed(&self, tx: &Connection, plan: &StreamPlan, thin: &Undetailed, written: &mut Written) -> Result<()> {
-        written.tally.read += 1;
-        let aside = Aside {
-            stream: &self.stream,
-            key: &plan.transform.key_of(&thin.record),
-            reasons: std::slice::from_ref(&thin.reason),
-            record: &thin.record,
-            kept: Kept::Thin,
-            each: thin.each.as_deref(),
-            shape: &plan.shape,
-            generation: self.owner.generation,
-        };
-        self.file(tx, &aside, written)
+    fn undetailed(&mut self, thin: &Undetailed) -> Result<()> {
+        self.written.tally.read += 1;
+        let key = self.plan.transform.key_of(&thin.record);
+        self.file(&key, (&thin.record, Kept::Thin), std::slice::from_ref(&thin.reason), thin.each.as_deref())
     }
 
     /// Files a record. The row it would have changed was seen, so that no sweep takes it for gone.
-    fn file(&self, tx: &Connection, aside: &Aside<'_>, written: &mut Written) -> Result<()> {
-        written.tally.quarantined += 1;
-        if let Some(present) = records::find(tx, &self.owner, aside.key)? {
-            self.note(present.id, &mut written.found);
-            records::see(tx, &self.owner, present.id)?;
+    fn file(&mut self, key: &str, (record, kept): (&str, Kept), reasons: &[String], each: Option<&str>) -> Result<()> {
+        let Writer { owner, stream, run_id, now, .. } = self.writer;
+        self.written.tally.quarantined += 1;
+        if let Some(present) = self.rows.find(key)? {
+            if run_id.is_none() {
+                self.written.found.push(present.id);
+            }
+            self.rows.see(&present);
         }
-        if let Some(run_id) = self.run_id {
-            let owner = (self.owner.organization_id, self.owner.provider_id, run_id);
-            quarantine::put(tx, owner, aside, self.now)?;
+        if let Some(run_id) = run_id {
+            let (shape, generation) = (self.plan.shape.as_str(), owner.generation);
+            let aside = Aside { stream, key, reasons, record, kept, each, shape, generation };
+            quarantine::put(self.tx, (owner.organization_id, owner.provider_id, *run_id), &aside, *now)?;
         }
         Ok(())
     }

@@ -248,7 +248,7 @@ fn default_timeout() -> Length {
 }
 
 fn default_page_bytes() -> u64 {
-    32 << 20
+    256 << 20
 }
 
 /// A budget of requests, shared by all who use the same credential.

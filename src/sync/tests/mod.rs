@@ -3,6 +3,7 @@
 //! `traps` has what windows, pages and loops are known to lose or double, `records` what stands in a record, `network` what
 //! goes wrong on the way. `docs/traps.md` is the index.
 
+mod large;
 mod network;
 mod records;
 mod traps;

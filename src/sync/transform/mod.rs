@@ -1,25 +1,27 @@
 //! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
 
+mod batch;
 mod value;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use value::{TOO_DEEP, Value, cell, json, stepped, text_of, too_deep, typed, value};
+pub(super) use batch::{Batch, Row};
+use value::{TOO_DEEP, Value, cell, push_json, stepped, text_of, too_deep, typed, value};
 
 use super::remarks::Remarks;
+use crate::connector::Sent;
 use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
 use crate::domain::manifest::Stream;
 use crate::domain::mapping::{Mapping, OnBad, Spec};
 use crate::domain::path::{Path, Projection};
-use crate::store::records::{Cell, Record};
+use crate::store::records::Cell;
 
 /// The mappings of one entity, compiled.
 pub(super) struct Transform {
     entity: Entity,
-    projection: Projection,
+    /// The values that are taken out of each record.
+    pub(super) projection: Projection,
     key: usize,
     /// Where a record says when it changed.
     cursor: Option<usize>,
@@ -51,17 +53,27 @@ enum Source {
     Expression(Box<Expression>, Vec<usize>),
 }
 
-/// A record as mapped.
-pub(super) enum Mapped<'a> {
-    Row {
-        record: Record<'a>,
-        /// The organization's own fields by name, for filters.
-        custom: Vec<(&'a str, Cell<'a>)>,
-    },
+/// What a record turned out to be.
+#[derive(Debug, PartialEq)]
+enum Mapped {
+    Row,
     /// The provider says that the record is deleted.
-    Deleted(String),
+    Deleted,
     /// The record cannot be stored.
-    Bad { key: String, reasons: Vec<String> },
+    Bad(Vec<String>),
+}
+
+/// A record as mapped: space that is used again for each record of a page.
+#[derive(Default)]
+struct Made<'a> {
+    key: Cow<'a, str>,
+    /// In the order of the entity's columns.
+    columns: Vec<Cell<'a>>,
+    /// The organization's own fields by name, for filters.
+    custom: Vec<(&'a str, Cell<'a>)>,
+    /// The same as a JSON map; empty if none has a value.
+    custom_json: String,
+    remarks: Remarks,
 }
 
 impl Transform {
@@ -159,87 +171,84 @@ impl Transform {
     /// Returns the key of a record, or a digest of the record where it has none.
     pub(super) fn key_of(&self, record: &str) -> String {
         let mut values = Vec::new();
-        let taken = self.projection.take(record, &mut values).ok().and_then(|_| values[self.key]);
-        match taken.map(value) {
-            Some(Value::Text(text)) if !text.is_empty() && !text.contains('\u{fffd}') => text.into_owned(),
-            Some(Value::Number(digits)) => digits.into_owned(),
-            _ => anonymous(record),
-        }
+        let taken = self.projection.take(record, &mut values).ok().and_then(|_| values[self.key].of(record));
+        key(taken).map_or_else(|| anonymous(record), Cow::into_owned)
     }
 
-    /// Maps one record. `values` is scratch space; `seen` notes which sources exist, `remarks` what is worth telling.
-    pub(super) fn apply<'a>(
-        &'a self,
-        record: &'a str,
-        values: &mut Vec<Option<&'a RawValue>>,
-        seen: &mut Vec<bool>,
-        remarks: &mut Remarks,
-    ) -> Mapped<'a> {
-        let nameless = |remarks: &mut Remarks, reason: String| {
-            remarks.keyless += 1;
-            Mapped::Bad { key: anonymous(record), reasons: vec![reason] }
-        };
-        match self.projection.take(record, values) {
-            Ok(twice) => remarks.twice += twice,
-            Err(error) => return nameless(remarks, format!("the record is not well-formed: {error}")),
+    /// Maps one record.
+    fn apply<'a>(&'a self, sent: Sent<'a>, made: &mut Made<'a>) -> Mapped {
+        let key = key(sent.value(self.key));
+        let known = key.is_some();
+        made.key = key.unwrap_or_else(|| anonymous(sent.text()).into());
+        if let Some(reason) = sent.refused() {
+            made.remarks.keyless += u64::from(!known);
+            return Mapped::Bad(vec![reason.to_owned()]);
         }
-        seen.resize(values.len(), false);
-        for (slot, value) in values.iter().enumerate() {
-            seen[slot] |= value.is_some();
+        if !known {
+            made.remarks.keyless += 1;
+            let broken = self.projection.take(sent.text(), &mut Vec::new()).err();
+            let reason = broken.map_or("the record has no key that can be read".into(), |error| {
+                format!("the record is not well-formed: {error}")
+            });
+            return Mapped::Bad(vec![reason]);
         }
-        let key = match values[self.key].map(value) {
-            // A character that could not be read makes two keys look the same.
-            Some(Value::Text(text)) if !text.is_empty() && !text.contains('\u{fffd}') => text,
-            Some(Value::Number(digits)) => digits,
-            _ => return nameless(remarks, "the record has no key that can be read".into()),
-        };
         if let Some(slot) = self.cursor {
-            remarks.undated += u64::from(values[slot].is_none_or(|raw| matches!(raw.get(), "null" | "\"\"")));
+            made.remarks.undated += u64::from(sent.value(slot).is_none_or(|json| matches!(json, "null" | "\"\"")));
         }
         if let Some((slot, is)) = &self.deleted
-            && values[*slot].is_some_and(|raw| serde_json::from_str(raw.get()).is_ok_and(|value| says(&value, is)))
+            && sent.value(*slot).is_some_and(|json| serde_json::from_str(json).is_ok_and(|value| says(&value, is)))
         {
-            return Mapped::Deleted(key.into_owned());
+            return Mapped::Deleted;
         }
-        let mut columns = vec![Cell::Null; self.entity.columns().len()];
-        let mut custom = Vec::new();
-        let mut custom_json = String::new();
+        made.columns.clear();
+        made.columns.resize(self.entity.columns().len(), Cell::Null);
+        made.custom.clear();
+        made.custom_json.clear();
         let mut reasons = Vec::new();
         for field in &self.fields {
-            let made = field.made(values, self.entity);
-            let made = match (made, field.spec.bad) {
-                (Ok(made), _) => made,
+            let value = match (field.made(sent, self.entity), field.spec.bad) {
+                (Ok(value), _) => value,
                 (Err(reason), OnBad::Quarantine) => {
                     reasons.push(format!("{}: {reason}", field.target));
                     continue;
                 }
                 (Err(_), OnBad::Warn) => {
-                    remarks.bad_values += 1;
+                    made.remarks.bad_values += 1;
                     Value::Null
                 }
                 (Err(_), OnBad::Null) => Value::Null,
             };
             match field.column {
-                Some(position) => columns[position] = cell(made, self.entity.columns()[position].field_type),
+                Some(position) => made.columns[position] = cell(value, self.entity.columns()[position].field_type),
                 None => {
-                    if !matches!(made, Value::Null) {
-                        custom_json.push_str(if custom_json.is_empty() { "{" } else { "," });
+                    if !matches!(value, Value::Null) {
+                        made.custom_json.push(if made.custom_json.is_empty() { '{' } else { ',' });
                         // A target's name has nothing that JSON would escape.
-                        custom_json.push('"');
-                        custom_json.push_str(&field.target.field);
-                        custom_json.push_str("\":");
-                        custom_json.push_str(&json(&made));
+                        made.custom_json.push('"');
+                        made.custom_json.push_str(&field.target.field);
+                        made.custom_json.push_str("\":");
+                        push_json(&mut made.custom_json, &value);
                     }
-                    custom.push((field.target.field.as_str(), cell(made, FieldType::Text)));
+                    made.custom.push((field.target.field.as_str(), cell(value, FieldType::Text)));
                 }
             }
         }
         if !reasons.is_empty() {
-            return Mapped::Bad { key: key.into_owned(), reasons };
+            return Mapped::Bad(reasons);
         }
-        let custom_json = (!custom_json.is_empty()).then(|| custom_json + "}");
-        let hash = content_hash(&columns, custom_json.as_deref());
-        Mapped::Row { record: Record { key, columns, custom: custom_json, hash }, custom }
+        if !made.custom_json.is_empty() {
+            made.custom_json.push('}');
+        }
+        Mapped::Row
+    }
+}
+
+/// Returns the key that stands in a value. A character that could not be read makes two keys look the same.
+fn key(json: Option<&str>) -> Option<Cow<'_, str>> {
+    match json.map(value)? {
+        Value::Text(text) if !text.is_empty() && !text.contains('\u{fffd}') => Some(text),
+        Value::Number(digits) => Some(digits),
+        _ => None,
     }
 }
 
@@ -250,13 +259,13 @@ fn anonymous(record: &str) -> String {
 
 impl Field {
     /// Returns the value of the target, or why it is bad.
-    fn made<'a>(&self, values: &[Option<&'a RawValue>], entity: Entity) -> Result<Value<'a>, String> {
+    fn made<'a>(&self, sent: Sent<'a>, entity: Entity) -> Result<Value<'a>, String> {
         let mut made = match &self.source {
-            Source::Slot(slot) => match values[*slot].map_or(Value::Null, value) {
+            Source::Slot(slot) => match sent.value(*slot).map_or(Value::Null, value) {
                 Value::Json(text) if too_deep(&text) => return Err(TOO_DEEP.into()),
                 value => value,
             },
-            Source::Expression(expression, slots) => evaluate(expression, slots, values)?,
+            Source::Expression(expression, slots) => evaluate(expression, slots, sent)?,
         };
         if self.plain {
             return Ok(made);
@@ -313,20 +322,23 @@ fn says(value: &serde_json::Value, meant: &serde_json::Value) -> bool {
     value == meant || value.as_str().is_some_and(reads)
 }
 
-fn evaluate<'a>(
-    expression: &Expression,
-    slots: &[usize],
-    values: &[Option<&'a RawValue>],
-) -> Result<Value<'a>, String> {
-    let found = slots.iter().map(|slot| match values[*slot] {
-        None => Ok(serde_json::Value::Null),
-        Some(raw) if too_deep(raw.get()) => Err(TOO_DEEP.to_owned()),
-        // Left empty, it would be an answer of the expression's that the record does not give.
-        Some(raw) => {
-            serde_json::from_str(raw.get()).map_err(|_| "a value that its expression takes cannot be read".into())
-        }
+fn evaluate<'a>(expression: &Expression, slots: &[usize], sent: Sent<'a>) -> Result<Value<'a>, String> {
+    let found = slots.iter().map(|slot| {
+        let json = sent.value(*slot).unwrap_or("null");
+        Ok(match value(json) {
+            Value::Null => minijinja::Value::from(()),
+            Value::Bool(bool) => minijinja::Value::from(bool),
+            Value::Text(text) => minijinja::Value::from(text.as_ref()),
+            _ if too_deep(json) => return Err(TOO_DEEP.to_owned()),
+            // Left empty, it would be an answer of the expression's that the record does not give.
+            _ => {
+                let read = serde_json::from_str::<serde_json::Value>(json);
+                let read = read.map_err(|_| "a value that its expression takes cannot be read".to_owned())?;
+                minijinja::Value::from(minijinja::value::Serde(read))
+            }
+        })
     });
-    let found = found.collect::<Result<Vec<serde_json::Value>, String>>()?;
+    let found = found.collect::<Result<Vec<minijinja::Value>, String>>()?;
     let made = expression.evaluate_with(found.into_iter())?;
     Ok(match made.kind() {
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
@@ -335,29 +347,4 @@ fn evaluate<'a>(
         minijinja::value::ValueKind::String => Value::Text(Cow::Owned(made.to_string())),
         _ => Value::Json(Cow::Owned(serde_json::to_string(&made).map_err(|error| error.to_string())?)),
     })
-}
-
-/// Returns a digest of what is stored of a record, each part with its length, so that no two rows look alike.
-fn content_hash(columns: &[Cell<'_>], custom: Option<&str>) -> [u8; 16] {
-    let mut bytes = Vec::with_capacity(256);
-    for cell in columns {
-        match cell {
-            Cell::Null => bytes.push(0),
-            Cell::Text(text) => {
-                bytes.push(1);
-                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-                bytes.extend_from_slice(text.as_bytes());
-            }
-            Cell::Real(number) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-    }
-    bytes.push(3);
-    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&digest.as_ref()[..16]);
-    hash
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
-use serde_json::value::RawValue;
 
 use crate::domain::entity::FieldType;
 use crate::domain::mapping::Step;
@@ -24,15 +23,14 @@ pub(super) enum Value<'a> {
 }
 
 /// Reads a value of a document without losing how it is written.
-pub(super) fn value(raw: &RawValue) -> Value<'_> {
-    let text = raw.get();
-    match text.as_bytes().first() {
-        Some(b'"') => Value::Text(string(text)),
+pub(super) fn value(json: &str) -> Value<'_> {
+    match json.as_bytes().first() {
+        Some(b'"') => Value::Text(string(json)),
         Some(b'n') => Value::Null,
         Some(b't') => Value::Bool(true),
         Some(b'f') => Value::Bool(false),
-        Some(b'[' | b'{') => Value::Json(Cow::Borrowed(text)),
-        _ => Value::Number(Cow::Borrowed(text)),
+        Some(b'[' | b'{') => Value::Json(Cow::Borrowed(json)),
+        _ => Value::Number(Cow::Borrowed(json)),
     }
 }
 
@@ -60,7 +58,7 @@ pub(super) fn too_deep(text: &str) -> bool {
 /// Reads a JSON string, borrowing where it has no escapes. A lone surrogate becomes U+FFFD.
 fn string(quoted: &str) -> Cow<'_, str> {
     let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-    if !inner.contains('\\') {
+    if !inner.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(inner);
     }
     serde_json::from_str(quoted).map_or_else(|_| Cow::Owned(lossy(inner)), Cow::Owned)
@@ -183,16 +181,16 @@ pub(super) fn typed<'a>(
     if field_type == FieldType::Json {
         return Ok(Value::Json(Cow::Owned(json(&value))));
     }
-    let Some(text) = text_of(&value) else {
-        return match value {
-            Value::List(items) => Ok(Value::Text(Cow::Owned(items.join(";")))),
-            other => Ok(other),
-        };
+    let whole = match value {
+        Value::Null => return Ok(Value::Null),
+        Value::List(items) => return Ok(Value::Text(Cow::Owned(items.join(";")))),
+        Value::Bool(bool) => Cow::Borrowed(if bool { "true" } else { "false" }),
+        Value::Number(text) | Value::Text(text) | Value::Json(text) => text,
     };
     if field_type == FieldType::Text {
-        return Ok(Value::Text(Cow::Owned(text.into_owned())));
+        return Ok(Value::Text(whole));
     }
-    let text = text.trim();
+    let text = whole.trim();
     if text.is_empty() {
         return Ok(Value::Null);
     }
@@ -217,17 +215,20 @@ pub(super) fn typed<'a>(
         FieldType::Date => date(text, format).map(|date| Value::Text(Cow::Owned(date))),
         FieldType::Datetime => datetime(text, format).map(|at| Value::Text(Cow::Owned(at))),
         FieldType::Email => {
-            let email = text.to_lowercase();
+            // Most come as they are kept, and need no text of their own.
+            let kept = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+            let plain = text.len() == whole.len() && text.bytes().all(kept);
+            let email = if plain { whole } else { Cow::Owned(text.to_lowercase()) };
             let (name, host) = email.split_once('@').unwrap_or_default();
             let good =
                 !name.is_empty() && host.contains('.') && !host.contains('@') && !email.contains(char::is_whitespace);
-            if good { owned(email) } else { Err("it is not an e-mail address".into()) }
+            if good { Ok(Value::Text(email)) } else { Err("it is not an e-mail address".into()) }
         }
         FieldType::Uln => match uln::check(text) {
             Uln::Valid | Uln::Temporary => owned(text.to_owned()),
             Uln::Invalid => Err("it is not a ULN: its check digit or length is wrong".into()),
         },
-        FieldType::Text | FieldType::Json => Ok(value),
+        FieldType::Text | FieldType::Json => Ok(Value::Text(whole)),
     }
 }
 
@@ -278,13 +279,25 @@ pub(super) fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
 }
 
 /// Returns a value as JSON, digits as they were sent.
-pub(super) fn json(value: &Value<'_>) -> String {
+fn json(value: &Value<'_>) -> String {
+    let mut json = String::new();
+    push_json(&mut json, value);
+    json
+}
+
+/// Writes a value as JSON behind what is there.
+pub(super) fn push_json(json: &mut String, value: &Value<'_>) {
     match value {
-        Value::Null => "null".into(),
-        Value::Bool(bool) => bool.to_string(),
-        Value::Number(text) | Value::Json(text) => text.to_string(),
-        Value::Text(text) => serde_json::Value::from(text.as_ref()).to_string(),
-        Value::List(items) => serde_json::Value::from(items.as_slice()).to_string(),
+        Value::Null => json.push_str("null"),
+        Value::Bool(bool) => json.push_str(if *bool { "true" } else { "false" }),
+        Value::Number(text) | Value::Json(text) => json.push_str(text),
+        Value::Text(text) if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) => {
+            json.push('"');
+            json.push_str(text);
+            json.push('"');
+        }
+        Value::Text(text) => json.push_str(&serde_json::Value::from(text.as_ref()).to_string()),
+        Value::List(items) => json.push_str(&serde_json::Value::from(items.as_slice()).to_string()),
     }
 }
 
@@ -319,10 +332,7 @@ mod tests {
 
     #[test]
     fn digits_are_never_guessed_at() {
-        assert_eq!(
-            value(&RawValue::from_string("12345678901234567890123".into()).unwrap()),
-            Value::Number("12345678901234567890123".into())
-        );
+        assert_eq!(value("12345678901234567890123"), Value::Number("12345678901234567890123".into()));
         assert_eq!(make("007", FieldType::Text, None).unwrap().as_deref(), Some("007"));
         assert_eq!(make("1e5", FieldType::Text, None).unwrap().as_deref(), Some("1e5"));
         assert_eq!(make("42%", FieldType::Decimal, None).unwrap().as_deref(), Some("42"));

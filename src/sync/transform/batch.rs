@@ -1,0 +1,171 @@
+//! The rows of a page, made on one thread to be written on another: all their text lies in one place.
+
+use std::ops::Range;
+
+use super::{Made, Mapped, Transform};
+use crate::connector::{Page, Sent};
+use crate::store::records::{Cell, Record};
+use crate::sync::filter::Filters;
+use crate::sync::remarks::Remarks;
+
+/// The mapped records of a page.
+pub(in crate::sync) struct Batch {
+    page: Page,
+    rows: Vec<Kept>,
+    /// The columns of all rows, one row after the other.
+    columns: Vec<Column>,
+    /// The keys, columns and own fields of all rows.
+    text: String,
+    /// Which sources exist in any record, by slot.
+    pub(in crate::sync) seen: Vec<bool>,
+    pub(in crate::sync) remarks: Remarks,
+}
+
+/// What became of a record.
+pub(in crate::sync) enum Row<'b> {
+    Record {
+        record: Record<'b>,
+        in_scope: bool,
+    },
+    /// The provider says that the record of this key is deleted.
+    Deleted(&'b str),
+    /// The record cannot be stored.
+    Bad {
+        key: &'b str,
+        reasons: &'b [String],
+    },
+}
+
+struct Kept {
+    key: Range<usize>,
+    what: What,
+}
+
+enum What {
+    Record { columns: Range<usize>, custom: Option<Range<usize>>, hash: [u8; 16], in_scope: bool },
+    Deleted,
+    Bad(Vec<String>),
+}
+
+#[derive(Clone)]
+enum Column {
+    Null,
+    Text(Range<usize>),
+    Real(f64),
+}
+
+impl Transform {
+    /// Maps all records of a page, and says of each whether it passes the filters.
+    pub(in crate::sync) fn batch(&self, filters: &Filters, page: Page) -> Batch {
+        let mut batch = Batch {
+            rows: Vec::with_capacity(page.records().len()),
+            columns: Vec::with_capacity(page.records().len() * self.entity.columns().len()),
+            text: String::with_capacity(page.records().len() * 256),
+            seen: vec![false; self.projection.slots()],
+            remarks: Remarks { twice: page.twice, ..Remarks::default() },
+            page: Page::empty(),
+        };
+        let (mut made, mut bytes) = (Made::default(), Vec::new());
+        for sent in page.records() {
+            for (seen, value) in batch.seen.iter_mut().zip(sent.values()) {
+                *seen |= value.is_there();
+            }
+            let what = match self.apply(sent, &mut made) {
+                Mapped::Row => {
+                    let custom = (!made.custom_json.is_empty()).then_some(made.custom_json.as_str());
+                    What::Record {
+                        in_scope: filters.pass(&made.columns, &made.custom),
+                        hash: content_hash(&made.columns, custom, &mut bytes),
+                        columns: batch.push_columns(&made.columns),
+                        custom: custom.map(|custom| batch.push(custom)),
+                    }
+                }
+                Mapped::Deleted => What::Deleted,
+                Mapped::Bad(reasons) => What::Bad(reasons),
+            };
+            let key = batch.push(&made.key);
+            batch.rows.push(Kept { key, what });
+        }
+        batch.remarks += made.remarks;
+        drop(made);
+        batch.page = page;
+        batch
+    }
+}
+
+impl Batch {
+    /// Returns the page that the rows were made of.
+    pub(in crate::sync) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Hands each row, and the record it was made of, to `take`.
+    pub(in crate::sync) fn each<E>(&self, mut take: impl FnMut(Row<'_>, Sent<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut columns = Vec::new();
+        for (kept, sent) in self.rows.iter().zip(self.page.records()) {
+            let key = &self.text[kept.key.clone()];
+            let row = match &kept.what {
+                What::Deleted => Row::Deleted(key),
+                What::Bad(reasons) => Row::Bad { key, reasons },
+                What::Record { columns: range, custom, hash, in_scope } => {
+                    columns.clear();
+                    columns.extend(self.columns[range.clone()].iter().map(|column| match column {
+                        Column::Null => Cell::Null,
+                        Column::Text(range) => Cell::Text(self.text[range.clone()].into()),
+                        Column::Real(number) => Cell::Real(*number),
+                    }));
+                    let custom = custom.clone().map(|custom| &self.text[custom]);
+                    let record = Record { key, columns: &columns, custom, hash: *hash };
+                    Row::Record { record, in_scope: *in_scope }
+                }
+            };
+            take(row, sent)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, text: &str) -> Range<usize> {
+        let from = self.text.len();
+        self.text.push_str(text);
+        from..self.text.len()
+    }
+
+    fn push_columns(&mut self, cells: &[Cell<'_>]) -> Range<usize> {
+        let from = self.columns.len();
+        for cell in cells {
+            let column = match cell {
+                Cell::Null => Column::Null,
+                Cell::Text(text) => Column::Text(self.push(text)),
+                Cell::Real(number) => Column::Real(*number),
+            };
+            self.columns.push(column);
+        }
+        from..self.columns.len()
+    }
+}
+
+/// Returns a digest of what is stored of a record, each part with its length, so that no two rows look
+/// alike. `bytes` is scratch space.
+fn content_hash(columns: &[Cell<'_>], custom: Option<&str>, bytes: &mut Vec<u8>) -> [u8; 16] {
+    bytes.clear();
+    for cell in columns {
+        match cell {
+            Cell::Null => bytes.push(0),
+            Cell::Text(text) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(text.as_bytes());
+            }
+            Cell::Real(number) => {
+                bytes.push(2);
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+    }
+    bytes.push(3);
+    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&digest.as_ref()[..16]);
+    hash
+}
