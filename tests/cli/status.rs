@@ -40,7 +40,7 @@ fn what_is_connected_is_drawn_with_last_and_next_sync() {
     insta::assert_snapshot!(world.run("status acme").succeeds(), @r#"
     acme Training Ltd   acme.aivii.co.uk   preset Aptem + HubSpot (defaults 1)
 
-      Aptem     LMS   connected   last sync 2026-11-30T08:58:00.000Z   next 2026-11-30T09:05:30.000Z   every 15 minutes (custom)   API key ••••••••
+      Aptem     LMS   connected   last sync 2026-11-30T08:58:00.000Z   next 2026-11-30T09:06:35.000Z   every 15 minutes (custom)   API key ••••••••
       HubSpot   CRM   connected   last sync 2026-11-30T06:00:00.000Z   next 2026-12-01T04:44:55.000Z   daily (default)             API key ••••••••
     "#);
     let mut terminal = spawn_command(world.command("status acme --color never"), Some(10_000)).unwrap();
@@ -48,7 +48,7 @@ fn what_is_connected_is_drawn_with_last_and_next_sync() {
     let bytes = terminal.exp_eof().unwrap().chars().map(|byte| u8::try_from(byte).unwrap()).collect();
     let drawn = String::from_utf8(bytes).unwrap();
     for part in [
-        "connected ✓   last sync 2 minutes ago   next in 5 minutes",
+        "connected ✓   last sync 2 minutes ago   next in 6 minutes",
         "connected ✓   last sync 3 hours ago     next in 19 hours",
     ] {
         assert!(drawn.contains(part), "{drawn}");
@@ -69,7 +69,7 @@ fn every_state_has_its_word() {
     let lock = world.home().join("skills.db.locks/run-acme-aptem");
     std::fs::create_dir(lock.parent().unwrap()).unwrap();
     let held = std::fs::File::create(&lock).unwrap();
-    held.lock().unwrap();
+    rustix::fs::fcntl_lock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
     assert_eq!(state(&world, "aptem"), "running");
     assert_eq!(world.json(&format!("log show {run}"))["outcome"], "running");
     assert_eq!(world.json("log list --outcome interrupted")["items"], serde_json::json!([]));

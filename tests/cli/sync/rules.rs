@@ -225,7 +225,8 @@ fn the_report_for_scripts_has_these_fields() {
     let keys = |value: &Value| value.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&report),
-        "already_running deferred dry_run duration_ms failed interrupted kind ok partial runs started_at total v"
+        "already_run already_running deferred dry_run duration_ms failed interrupted kind not_begun ok partial runs started_at \
+         total v"
     );
     let tally = "adopted bytes deleted filtered inserted over_cap pages quarantined read requests retries unchanged \
                  updated waited_ms";
