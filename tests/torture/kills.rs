@@ -63,15 +63,15 @@ impl Figures {
     }
 }
 
-/// Runs random trials on all processors until so many kills have landed.
-fn kill_at_random(kills: usize) {
+/// Runs random trials on all processors until so many kills have landed, or so many minutes are over.
+fn kill_at_random(kills: usize, minutes: u64) {
     let first = ordered("TORTURE_SEED").unwrap_or(1);
     println!("the first seed is {first}; set TORTURE_SEED for another");
     let (began, next, figures) = (Instant::now(), AtomicU64::new(first), Mutex::new(Figures::default()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                while figures.lock().unwrap().landed() < kills {
+                while figures.lock().unwrap().landed() < kills && began.elapsed() < Duration::from_secs(minutes * 60) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     let (story, troubles) = random(seed);
                     let outcome = trial(story, seed, &troubles, None);
@@ -123,13 +123,16 @@ fn a_sync_that_nobody_disturbs_breaks_no_rule() {
 
 #[test]
 fn killed_at_random_moments_it_loses_nothing_and_doubles_nothing() {
-    kill_at_random(300);
+    kill_at_random(300, u64::from(u16::MAX));
 }
 
 #[test]
 #[ignore = "takes a quarter of an hour: cargo test --features mutants --test torture -- --ignored --nocapture"]
 fn killed_five_thousand_times_it_loses_nothing_and_doubles_nothing() {
-    kill_at_random(ordered("TORTURE_KILLS").unwrap_or(5_000) as usize);
+    kill_at_random(
+        ordered("TORTURE_KILLS").unwrap_or(5_000) as usize,
+        ordered("TORTURE_MINUTES").unwrap_or(u64::from(u16::MAX)),
+    );
 }
 
 /// Kills at points: `choose` picks from the times a point is reached by a story.
