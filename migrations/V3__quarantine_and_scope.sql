@@ -35,7 +35,7 @@ ALTER TABLE sync_state ADD COLUMN view TEXT CHECK (view IS NULL OR json_valid(vi
 ALTER TABLE sync_state ADD COLUMN open_view TEXT CHECK (open_view IS NULL OR json_valid(open_view));
 
 -- What a run did: `sync` called the provider, `replay` stored records out of quarantine. Schedules heed the former only.
-ALTER TABLE integration_sync_logs ADD COLUMN kind TEXT NOT NULL DEFAULT 'sync' CHECK (kind IN ('sync', 'replay'));
+ALTER TABLE integration_sync_logs ADD COLUMN kind TEXT NOT NULL DEFAULT 'sync' CHECK (kind IN ('sync', 'backfill', 'replay'));
 -- The hash of the settings in force.
 ALTER TABLE integration_sync_logs ADD COLUMN shape TEXT;
 -- The newest run of each pair that was a sync is looked for often, and must not cost a look at each run.

@@ -75,6 +75,8 @@ impl Trigger {
 pub(crate) enum Kind {
     /// Calls the provider. Schedules and standings heed these only.
     Sync,
+    /// Calls the provider for what changed in a time that is over, beside the ordinary syncs.
+    Backfill,
     /// Stores records out of quarantine.
     Replay,
 }
@@ -83,6 +85,7 @@ impl Kind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Kind::Sync => "sync",
+            Kind::Backfill => "backfill",
             Kind::Replay => "replay",
         }
     }
@@ -166,7 +169,11 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         id: row.get("id")?,
         organization: text::parsed(row, "organization")?,
         provider: text::parsed(row, "provider")?,
-        kind: if row.get_ref("kind")?.as_str()? == "replay" { Kind::Replay } else { Kind::Sync },
+        kind: match row.get_ref("kind")?.as_str()? {
+            "replay" => Kind::Replay,
+            "backfill" => Kind::Backfill,
+            _ => Kind::Sync,
+        },
         trigger: if row.get_ref("trigger")?.as_str()? == "schedule" { Trigger::Schedule } else { Trigger::Manual },
         started_at: text::at(row, "started_at")?,
         finished_at: text::at_or_null(row, "finished_at")?,

@@ -23,7 +23,8 @@ impl RunLog {
             return Ok(RunLog { id: None });
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
-        let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, (Kind::Sync, trigger, shape), now))?;
+        let kind = if engine.options.backfill.is_some() { Kind::Backfill } else { Kind::Sync };
+        let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, (kind, trigger, shape), now))?;
         mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }
