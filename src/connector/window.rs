@@ -8,8 +8,10 @@
 //! 0  a mark                24  held at       the hold was asked for then
 //! 8  slots there are       32  held until    nothing is sent before
 //! 16 requests so far       40  share         of the rate, in thousandths
-//! 64 slots: when each      48  share as of   it grows from here on
+//! 80 slots: when each      48  share as of   it grows from here on
 //!    was sent, in turn     56  halved at     the provider refused a request then
+//!                          64  told at       the provider told how many it has left then
+//!                          72  told last     the number of the last of those
 //! ```
 //!
 //! All are 64 bits, little end first; moments are microseconds since 1970.
@@ -24,8 +26,8 @@ use crate::domain::manifest::Rate;
 /// No hold is longer, whatever a provider says; one that claims to be is not believed.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(86_400);
 
-const MARK: u64 = u64::from_le_bytes(*b"skrate01");
-const HEAD: usize = 64;
+const MARK: u64 = u64::from_le_bytes(*b"skrate02");
+const HEAD: usize = 80;
 /// More requests than this in one window are not counted one by one: the rate is taken to be this.
 const MOST_SLOTS: u64 = 1 << 20;
 /// The whole rate, and by how much of it a halved share grows with each window.
@@ -128,6 +130,8 @@ pub(super) struct Window<'p> {
     share: u64,
     share_as_of: u64,
     halved_at: u64,
+    told_at: u64,
+    told_last: u64,
 }
 
 impl<'p> Window<'p> {
@@ -138,7 +142,9 @@ impl<'p> Window<'p> {
         let sound = head.is_some_and(|[mark, slots, ..]| {
             mark == MARK && (1..=MOST_SLOTS).contains(&slots) && place.len().is_ok_and(|length| length == size(slots))
         });
-        let Some([_, slots, sent, held_at, held_until, share, share_as_of, halved_at]) = head.filter(|_| sound) else {
+        let Some([_, slots, sent, held_at, held_until, share, share_as_of, halved_at, told_at, told_last]) =
+            head.filter(|_| sound)
+        else {
             place.clear(usize::try_from(size(full)).unwrap_or(HEAD))?;
             let (zero, share) = (0, WHOLE);
             return Ok(Window {
@@ -153,11 +159,26 @@ impl<'p> Window<'p> {
                 share,
                 share_as_of: zero,
                 halved_at: zero,
+                told_at: zero,
+                told_last: zero,
             });
         };
         let share = share.clamp(1, WHOLE);
-        let mut window =
-            Window { place, now, full, per, slots, sent, held_at, held_until, share, share_as_of, halved_at };
+        let mut window = Window {
+            place,
+            now,
+            full,
+            per,
+            slots,
+            sent,
+            held_at,
+            held_until,
+            share,
+            share_as_of,
+            halved_at,
+            told_at,
+            told_last,
+        };
         if window.slots < full {
             window.widen(full)?;
         }
@@ -169,7 +190,7 @@ impl<'p> Window<'p> {
     fn widen(&mut self, slots: u64) -> io::Result<()> {
         let kept = (0..self.slots).rev().map(|back| self.back(back + 1)).collect::<io::Result<Vec<u64>>>()?;
         self.place.clear(usize::try_from(size(slots)).unwrap_or(HEAD))?;
-        (self.slots, self.sent) = (slots, 0);
+        (self.slots, self.sent, self.told_at) = (slots, 0, 0);
         kept.into_iter().try_for_each(|sent| self.put(sent))
     }
 
@@ -205,6 +226,9 @@ impl<'p> Window<'p> {
         if held > self.now {
             return Ok(Duration::from_micros(held - self.now));
         }
+        if self.is_told() && self.sent >= self.told_last {
+            return Ok(Duration::from_micros(self.told_at + self.per - self.now));
+        }
         let sent = self.back(self.allowed())?;
         // One that is still to come was sent before the clock was set back: now at the latest, if it can be of this
         // window at all.
@@ -239,8 +263,13 @@ impl<'p> Window<'p> {
         Ok(())
     }
 
-    /// Heeds that the provider has only so many requests left: others spend them too, or its rate is lower. That it has
-    /// more changes nothing.
+    /// Returns whether the provider has told of this window how many requests it has left.
+    fn is_told(&self) -> bool {
+        self.told_at <= self.now && self.now < self.told_at.saturating_add(self.per)
+    }
+
+    /// Heeds that the provider has only so many requests left for a window from now on: others spend them too, or its rate
+    /// is lower. That it has as many as we think, or more, changes nothing.
     pub(super) fn left(&mut self, left: u64) -> io::Result<()> {
         let allowed = self.allowed();
         let begins = (self.now + 1).saturating_sub(self.per);
@@ -250,13 +279,11 @@ impl<'p> Window<'p> {
             let middle = counted + (older - counted).div_ceil(2);
             if self.back(middle)? >= begins { counted = middle } else { older = middle - 1 }
         }
-        let mut missing = allowed.saturating_sub(counted).saturating_sub(left);
-        while missing > 0 {
-            let slot = self.sent % self.slots;
-            let count = missing.min(self.slots - slot);
-            self.place.write(at(slot), &self.now.to_le_bytes().repeat(usize::try_from(count).unwrap_or(1)))?;
-            self.sent = self.sent.wrapping_add(count);
-            missing -= count;
+        if left < allowed.saturating_sub(counted) {
+            let last = self.sent.saturating_add(left);
+            // Answers may overtake each other: what an earlier one has told is not taken back.
+            self.told_last = if self.is_told() { last.min(self.told_last) } else { last };
+            self.told_at = self.now;
         }
         Ok(())
     }
@@ -278,7 +305,18 @@ impl<'p> Window<'p> {
     fn save(&mut self) -> io::Result<()> {
         let (mut bytes, head) = (
             [0; HEAD],
-            [MARK, self.slots, self.sent, self.held_at, self.held_until, self.share, self.share_as_of, self.halved_at],
+            [
+                MARK,
+                self.slots,
+                self.sent,
+                self.held_at,
+                self.held_until,
+                self.share,
+                self.share_as_of,
+                self.halved_at,
+                self.told_at,
+                self.told_last,
+            ],
         );
         for (into, word) in bytes.chunks_exact_mut(8).zip(head) {
             into.copy_from_slice(&word.to_le_bytes());
@@ -288,13 +326,13 @@ impl<'p> Window<'p> {
 }
 
 /// Returns the words of the head, if there is one.
-fn read_head(place: &Place) -> io::Result<Option<[u64; 8]>> {
+fn read_head(place: &Place) -> io::Result<Option<[u64; 10]>> {
     if place.len()? < HEAD as u64 {
         return Ok(None);
     }
     let mut bytes = [0; HEAD];
     place.read(0, &mut bytes)?;
-    let mut words = [0; 8];
+    let mut words = [0; 10];
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     }

@@ -268,7 +268,7 @@ pub fn no_residue(world: &World, clean: bool, wrong: &mut Violations) {
             let name = entry.file_name().into_string().unwrap();
             let known = expected.contains(&name.as_str())
                 || !clean && companions.contains(&name.as_str())
-                || deep && name.starts_with("run-");
+                || deep && ["run-", "token-", "rate-"].iter().any(|kind| name.starts_with(kind));
             if !known {
                 wrong.push(format!("I10: `{name}` is left behind"));
             }
