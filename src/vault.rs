@@ -82,6 +82,16 @@ impl Vault {
             .collect()
     }
 
+    /// Fails unless a credential opens; what it holds is not looked at.
+    pub(crate) fn opens(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+    ) -> Result<()> {
+        self.open_one(connection, organization, credential).map(drop)
+    }
+
     fn open_one(
         &self,
         connection: &Connection,

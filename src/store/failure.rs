@@ -15,8 +15,21 @@ pub(crate) fn explained(error: anyhow::Error) -> anyhow::Error {
 /// Returns the error a person can act on, if a database error is somewhere in the chain.
 pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>())?;
-    let rusqlite::Error::SqliteFailure(failure, _) = cause else { return None };
     let database = |code, message: &str, hint: &str| UserError::new(Exit::Database, code, message).hint(hint);
+    let failure = match cause {
+        rusqlite::Error::SqliteFailure(failure, _) => failure,
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..) => {
+            return Some(database(
+                "database_damaged",
+                "a value in the database cannot be read",
+                "`skillsctl db check` shows what is damaged; `skillsctl db restore FILE` brings a backup back",
+            ));
+        }
+        _ => return None,
+    };
     Some(match failure.code {
         ErrorCode::DiskFull => database(
             "disk_full",
@@ -31,7 +44,13 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => database(
             "database_corrupt",
             "the file is damaged or not a database of skillsctl",
-            "restore a backup, or check the path given by --db",
+            "bring a backup back with `skillsctl db restore FILE`, or check the path given by --db",
+        ),
+        // What readers and writers share beside the file found no room.
+        ErrorCode::SystemIoFailure if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => database(
+            "disk_full",
+            "the disk is full: the database cannot even be read",
+            "free some space and run the command again",
         ),
         ErrorCode::SystemIoFailure => {
             database("database_io", "reading or writing the database failed", "check the disk and the system log")
