@@ -305,7 +305,6 @@ impl Output {
     }
 
     /// Returns whether there is consent to destroy: the name given with `--confirm`, or typed. `--yes` is not enough.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what cannot be undone; no command does that yet"))]
     pub(crate) fn confirm_destroy(&self, slug: &str, given: Option<&str>) -> Result<bool> {
         let Some(given) = given else {
             let flag = format!("--confirm {slug}");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
+mod database;
 mod deletes;
 mod faults;
 mod interruptions;
