@@ -80,6 +80,7 @@ fn a_killed_backup_leaves_a_whole_one_or_none() {
     let killed = killed(
         &world,
         40,
+        ".copy",
         |trial| format!("db backup copy{trial}.db"),
         |trial| {
             let path = world.home().join(format!("copy{trial}.db"));

@@ -179,6 +179,30 @@ fn a_full_disk_is_told_and_after_it_all_goes_on() {
 }
 
 #[test]
+fn a_read_only_file_system_can_be_read_and_refuses_changes() {
+    let world = machine(2);
+    let Some(small) = Small::mount(&world.home().join("small"), "4m") else { return };
+    world.run("db backup small/skills.db").succeeds();
+    // As a database in use is: with a write-ahead log, which is empty.
+    world.run("org list --db small/skills.db").succeeds();
+    let remount = |mode: &str| {
+        let option = format!("remount,{mode}");
+        assert!(Command::new("mount").args(["-o", &option]).arg(&small.0).status().unwrap().success());
+    };
+    remount("ro");
+    for line in ["org list", "status acme", "db status", "db check --deep"] {
+        world.run(&format!("{line} --db small/skills.db")).succeeds();
+    }
+    world.run("db backup out.db --db small/skills.db").succeeds();
+    for line in ["org suspend acme", "db restore out.db --confirm skills.db"] {
+        world.run(&format!("{line} --db small/skills.db")).fails(12);
+    }
+    world.run("db backup small/more.db").fails(12);
+    remount("rw");
+    world.run("org suspend acme --db small/skills.db").succeeds();
+}
+
+#[test]
 fn a_link_in_the_place_of_a_lock_is_not_followed() {
     let world = machine(1);
     std::fs::remove_dir_all(world.home().join("skills.db.locks")).unwrap();

@@ -8,7 +8,7 @@ mod restore;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -62,9 +62,16 @@ fn names(folder: &Path, prefix: &str) -> Vec<String> {
     names
 }
 
-/// Kills a command at moments spread over the time it takes; returns how many were killed before they ended by
-/// themselves. What a kill may leave is for the caller to say, after each.
-fn killed(world: &World, trials: u32, line: impl Fn(u32) -> String, mut afterwards: impl FnMut(u32)) -> u32 {
+/// Kills a command again and again: in one half of the trials at moments spread over the time it takes, in the other when
+/// a file that begins like this has just appeared. Returns how many were killed before they ended by themselves. What a
+/// kill may leave is for the caller to say, after each.
+fn killed(
+    world: &World,
+    trials: u32,
+    appears: &str,
+    line: impl Fn(u32) -> String,
+    mut afterwards: impl FnMut(u32),
+) -> u32 {
     let start = |trial: u32| -> Child {
         let mut command: Command = world.command(&line(trial));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -75,8 +82,16 @@ fn killed(world: &World, trials: u32, line: impl Fn(u32) -> String, mut afterwar
     afterwards(0);
     let mut killed = 0;
     for trial in 1..=trials {
+        let there = names(world.home(), appears).len();
         let mut child = start(trial);
-        std::thread::sleep(whole.mul_f64(f64::from(trial) / f64::from(trials)));
+        if trial <= trials / 2 {
+            std::thread::sleep(whole.mul_f64(2.0 * f64::from(trial) / f64::from(trials)));
+        } else {
+            while names(world.home(), appears).len() <= there && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_micros(u64::from(trial % 4) * 300));
+        }
         child.kill().unwrap();
         killed += u32::from(child.wait().unwrap().code().is_none());
         afterwards(trial);

@@ -160,6 +160,7 @@ fn a_killed_restore_leaves_the_one_database_or_the_other() {
     let killed = killed(
         &world,
         40,
+        "skills.db.replaced",
         |trial| format!("db restore {} --confirm skills.db", from(trial)),
         |trial| {
             let now = slugs(&world.db());
@@ -176,7 +177,7 @@ fn a_killed_restore_leaves_the_one_database_or_the_other() {
             assert_eq!(text(&database, "SELECT count(*) FROM learners"), "8000", "trial {trial}");
         },
     );
-    assert!(killed >= 20 && moved >= 1 && stayed >= 5, "{killed} killed, {moved} moved, {stayed} stayed");
+    assert!(killed >= 20 && moved + stayed >= 10, "{killed} killed, {moved} moved, {stayed} stayed");
     // Nothing of it stays, and what was kept are whole databases.
     world.run("db restore old.db --confirm skills.db").succeeds();
     assert_eq!(names(world.home(), ".skills"), [""; 0]);
