@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::OFlags;
 
 use super::open::BUSY;
 use crate::error::{Exit, UserError};
@@ -99,7 +100,13 @@ fn lock_file(database: &Path, make: Make) -> Result<Option<File>> {
             _ => {}
         },
     }
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let message = format!("`{}` is not a regular file", path.display());
+        return Err(UserError::new(Exit::Database, "lock_not_a_file", message)
+            .hint("it is a lock of the database, and links are not followed: find out who put it there")
+            .into());
+    }
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(no_follow).mode(0o600);
     if make == Make::Yes {
@@ -111,13 +118,6 @@ fn lock_file(database: &Path, make: Make) -> Result<Option<File>> {
             Ok(OpenOptions::new().read(true).custom_flags(no_follow).open(&path).ok())
         }
         Err(error) if make == Make::No && error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Err(UserError::new(
-            Exit::Database,
-            "lock_not_a_file",
-            format!("`{}` is not a regular file", path.display()),
-        )
-        .hint("it is a lock of the database, and links are not followed: find out who put it there")
-        .into()),
         opened => opened.map(Some).with_context(|| format!("opening the lock `{}`", path.display())),
     }
 }

@@ -114,8 +114,16 @@ pub(super) fn has_log(path: &Path) -> bool {
     beside(path, "-wal").symlink_metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// Fails unless there is a regular file, which a link is not.
+/// Fails unless there is a regular file, which a link is not, and what lies beside it for SQLite is such, too.
 pub(super) fn regular_file(path: &Path) -> Result<()> {
+    for companion in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
+        if companion.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let message = format!("`{}` is not a regular file", companion.display());
+            return Err(UserError::new(Exit::Database, "database_not_a_file", message)
+                .hint("it belongs to the database, and links are not followed: find out who put it there")
+                .into());
+        }
+    }
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(_) => Err(UserError::new(

@@ -212,3 +212,19 @@ fn a_link_in_the_place_of_a_lock_is_not_followed() {
     world.refused("org list --json", 12).says(&["locks_not_a_folder"]);
     assert_eq!(names(&victim, ""), [""; 0]);
 }
+
+#[test]
+fn a_link_in_the_place_of_a_log_is_not_followed() {
+    let world = machine(1);
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let victim = world.file("victim", "precious, and longer than the head of a log would be");
+        let link = world.home().join(format!("skills.db{suffix}"));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        for line in ["org list --json", "org suspend acme --json", "db check --json", "db backup x.db --json"] {
+            world.run(line).fails(12).says(&["database_not_a_file"]);
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious, and longer than the head of a log would be");
+        std::fs::remove_file(link).unwrap();
+    }
+    world.run("db check").succeeds();
+}
