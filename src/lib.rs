@@ -9,6 +9,7 @@ mod connector;
 mod domain;
 mod error;
 mod http;
+mod inspection;
 mod locks;
 mod lookup;
 mod mutants;

@@ -116,15 +116,37 @@ impl Session {
         Ok(Paths::resolve(self.db_flag.clone(), &self.environment)?)
     }
 
-    /// Opens the database.
+    /// Opens the database, and says so where that brought its schema up to date.
     pub(crate) fn store(&self) -> Result<Store> {
-        store::open(&self.paths()?.db)
+        let store = store::open(&self.paths()?.db, self.now)?;
+        if let Some(upgraded) = store.upgraded() {
+            self.output.note(format!(
+                "the schema of the database was brought from {} to {}; as it was before, it is kept in `{}`",
+                upgraded.from,
+                upgraded.to,
+                upgraded.backup.display()
+            ));
+        }
+        Ok(store)
+    }
+
+    /// Opens the database as it is, to look at it: nothing is written, and an older schema stays.
+    pub(crate) fn look(&self) -> Result<Store> {
+        store::look(&self.paths()?.db)
     }
 
     /// Reads the master key and proves it against the database.
     pub(crate) fn vault(&self, store: &Store) -> Result<Vault> {
         let key = KeySource::resolve(&self.key_flags, &self.environment)?.load(&self.environment)?;
         Vault::unlock(store, key)
+    }
+
+    /// Reads the master key and proves it, where one is at hand.
+    pub(crate) fn vault_if_any(&self, store: &Store) -> Result<Option<Vault>> {
+        match KeySource::resolve(&self.key_flags, &self.environment) {
+            Err(error) if error.code == "key_missing" => Ok(None),
+            source => Ok(Some(Vault::unlock(store, source?.load(&self.environment)?)?)),
+        }
     }
 
     /// Says what a dry run means, behind the change it showed.

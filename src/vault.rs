@@ -177,6 +177,16 @@ impl Vault {
         Ok(opened)
     }
 
+    /// Fails unless a credential opens; what it holds is not looked at.
+    pub(crate) fn opens(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+    ) -> Result<()> {
+        self.open_one(connection, organization, credential).map(drop)
+    }
+
     fn open_one(
         &self,
         connection: &Connection,

@@ -48,7 +48,7 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     }
     let paths = session.paths()?;
     let database_created = store::create(&paths.db)?;
-    let mut store = store::open(&paths.db)?;
+    let mut store = session.store()?;
     let registered = credentials::master_key(store.read())?.is_some();
     let (key, source, key_created) = key(session, registered)?;
     let key_id = key.id();

@@ -4,6 +4,7 @@ mod change;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod credential;
+pub(crate) mod db;
 mod editor;
 pub(crate) mod help;
 pub(crate) mod init;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Log(log::LogArgs),
     Record(record::RecordArgs),
     #[command(subcommand)]
+    Db(db::DbCommand),
+    #[command(subcommand)]
     Powerbi(powerbi::PowerbiCommand),
     Schema(schema::SchemaArgs),
     Completion(completion::CompletionArgs),
@@ -60,6 +63,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Preset(command) => preset::run(command, session),
         Command::Override(command) => overrides::run(command, session),
         Command::Config(command) => config::run(command, session),
+        Command::Db(command) => db::run(command, session),
         Command::Powerbi(command) => powerbi::run(command, session),
         Command::Schema(args) => schema::run(&args, session),
         Command::Provider(args) => provider::run(args, session),

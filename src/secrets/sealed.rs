@@ -22,6 +22,11 @@ impl Sealed {
         Sealed(bytes)
     }
 
+    /// Returns whether these can be a sealed value at all: of a known algorithm, and long enough.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        self.0.len() >= HEADER_LEN + TAG_LEN && self.0[0] == AES_256_GCM_ID
+    }
+
     /// Returns the bytes to store.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -145,6 +150,7 @@ mod tests {
             let sealed = encrypt(&[7; 32], &data(), plaintext).unwrap();
             for length in 0..sealed.as_bytes().len() {
                 let cut = Sealed(sealed.as_bytes()[..length].to_vec());
+                assert_eq!(cut.is_well_formed(), length >= HEADER_LEN + TAG_LEN);
                 assert!(decrypt(&[7; 32], &data(), &cut).is_none(), "{length} bytes");
             }
             let longer = Sealed([sealed.as_bytes(), &[0]].concat());

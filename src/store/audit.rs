@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension as _, named_params};
 
-use super::text::{hash, stamp};
+use super::text::{self, hash, stamp};
 
 /// One change. `before` and `after` are kept as hashes only.
 pub(crate) struct Entry<'a> {
@@ -15,6 +15,12 @@ pub(crate) struct Entry<'a> {
     pub(crate) subject: &'a str,
     pub(crate) before: Option<&'a str>,
     pub(crate) after: Option<&'a str>,
+}
+
+/// Returns when an action was last recorded, and of what.
+pub(crate) fn last(connection: &Connection, action: &str) -> Result<Option<(DateTime<Utc>, String)>> {
+    let sql = "SELECT at, subject FROM audit_log WHERE action = ?1 ORDER BY id DESC LIMIT 1";
+    Ok(connection.query_row(sql, [action], |row| Ok((text::at(row, "at")?, row.get("subject")?))).optional()?)
 }
 
 /// Records a change.

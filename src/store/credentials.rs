@@ -81,6 +81,22 @@ pub(crate) fn find(
     Ok(connection.query_row(&sql, parameters, from_row).optional()?)
 }
 
+/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, data keys, check values.
+pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Sealed)>> {
+    let mut statement = connection.prepare(
+        "SELECT 'organization_credentials ' || o.slug || '/' || p.slug || '/' || c.field, c.sealed
+         FROM organization_credentials c
+         JOIN organizations o ON o.id = c.organization_id JOIN integration_providers p ON p.id = c.provider_id
+         UNION ALL
+         SELECT 'data_keys ' || o.slug || ' version ' || k.version, k.wrapped
+         FROM data_keys k JOIN organizations o ON o.id = k.organization_id
+         UNION ALL
+         SELECT 'master_keys ' || key_id, check_value FROM master_keys",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, Sealed::from_bytes(row.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Makes room for the next version of a field in place of the current one. Returns its id and version, which the sealed
 /// value is bound to; [`fill`] then stores the value, in the same transaction.
 pub(crate) fn reserve(

@@ -19,16 +19,22 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
     let corrupt = database(
         "database_corrupt",
         "the file is damaged or not a database of skillsctl",
-        "restore a backup, or check the path given by --db",
+        "bring a backup back with `skillsctl db restore FILE`, or check the path given by --db",
     );
     let failure = match cause {
         rusqlite::Error::SqliteFailure(failure, _) => failure,
         // The schema is ours and so are the values: a column or a value that is not what was written was damaged since.
-        rusqlite::Error::SqlInputError { .. }
-        | rusqlite::Error::Utf8Error(..)
+        rusqlite::Error::SqlInputError { .. } => return Some(corrupt),
+        rusqlite::Error::Utf8Error(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::FromSqlConversionFailure(..) => return Some(corrupt),
+        | rusqlite::Error::FromSqlConversionFailure(..) => {
+            return Some(database(
+                "database_damaged",
+                "a value in the database cannot be read",
+                "`skillsctl db check` shows what is damaged; `skillsctl db restore FILE` brings a backup back",
+            ));
+        }
         _ => return None,
     };
     let full = database(

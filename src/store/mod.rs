@@ -1,6 +1,9 @@
 //! The database: the only room that names rusqlite. One file per table; this one opens, migrates and transacts.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod contents;
 pub(crate) mod credentials;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
@@ -8,13 +11,18 @@ pub(crate) mod presets;
 pub(crate) mod providers;
 pub(crate) mod quarantine;
 pub(crate) mod records;
+pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod state;
 pub(crate) mod tokens;
 
+mod digests;
 mod failure;
+mod maintenance;
+mod migrate;
 mod open;
 mod text;
+mod unfinished;
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +31,10 @@ pub(crate) use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
-pub(crate) use open::{create, newest_schema, open};
+pub(crate) use migrate::{Upgraded, newest_schema, steps_from};
+pub(crate) use open::{create, look, open};
 pub(crate) use text::{hash, stamp};
+pub(crate) use unfinished::Replace;
 
 use crate::mutants;
 
@@ -33,6 +43,9 @@ pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
     database_id: String,
+    upgraded: Option<Upgraded>,
+    /// Keeps the database from being migrated or restored meanwhile.
+    _hold: maintenance::Hold,
 }
 
 /// Whether a change is kept.
@@ -59,6 +72,26 @@ impl Store {
         &self.database_id
     }
 
+    /// Returns what opening it did to its schema, if anything.
+    pub(crate) fn upgraded(&self) -> Option<&Upgraded> {
+        self.upgraded.as_ref()
+    }
+
+    /// Returns the number of its schema: the newest, unless it was opened as it is.
+    pub(crate) fn schema(&self) -> Result<i64> {
+        migrate::schema_version(&self.connection, &self.path)
+    }
+
+    /// Returns how changes get into its file.
+    pub(crate) fn journal_mode(&self) -> Result<String> {
+        Ok(self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?)
+    }
+
+    /// Returns whether the file, or its folder, cannot be written by this user.
+    pub(crate) fn is_read_only(&self) -> Result<bool> {
+        Ok(self.connection.is_readonly("main")?)
+    }
+
     /// Runs a change in one transaction; an error rolls it back. It takes the write lock at once, so that it waits for
     /// another writer instead of failing half-way (a deferred transaction that upgrades never waits).
     pub(crate) fn change<T>(&mut self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -66,6 +99,7 @@ impl Store {
         let behavior = if deferred { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
         let transaction = self.connection.transaction_with_behavior(behavior)?;
         let value = change(&transaction)?;
+        digests::renew(&transaction)?;
         match keep {
             Keep::Yes => transaction.commit()?,
             Keep::DryRun => transaction.rollback()?,

@@ -1,25 +1,22 @@
-//! Opens and creates the database file, and brings its schema up to date.
+//! Opens and creates the database file, and says what is wrong with one that is not ours.
 
 use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Mode, OFlags};
 
-use super::{Store, meta, set_meta};
+use super::maintenance::{self, Hold, Make};
+use super::migrate::{self, Upgraded};
+use super::{Store, meta};
 use crate::error::{Exit, UserError};
-use crate::mutants;
-use crate::secrets::hex;
-
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
 
 /// How long a writer waits for another one.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// How often it looks whether the other has ended. SQLite's own waiting looks ten times a second in the end, which misses
 /// for seconds the short pauses that several busy writers leave.
 const LOOK: Duration = Duration::from_millis(2);
@@ -36,46 +33,162 @@ fn wait_for_writer(tries: i32) -> bool {
     SINCE.get().is_some_and(|since| since.elapsed() < BUSY)
 }
 
-/// Opens an existing database; a newer one is refused untouched.
-pub(crate) fn open(path: &Path) -> Result<Store> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => {
-            return Err(UserError::new(
-                Exit::Database,
-                "database_not_a_file",
-                format!("`{}` is not a regular file", path.display()),
-            )
-            .hint("give the path of the database with --db; links are not followed")
-            .into());
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(UserError::new(
-                Exit::Database,
-                "database_missing",
-                format!("there is no database at `{}`", path.display()),
-            )
-            .hint("create it with `skillsctl init`, or give its path with --db or SKILLSCTL_DB")
-            .into());
-        }
-        Err(error) => return Err(error).with_context(|| format!("looking for the database at `{}`", path.display())),
+/// Opens an existing database and brings its schema up to date; a newer one is refused untouched.
+pub(crate) fn open(path: &Path, now: DateTime<Utc>) -> Result<Store> {
+    regular_file(path)?;
+    let mut hold = maintenance::share(path, Make::Yes)?;
+    let mut connection = connect(path)?;
+    let mut upgraded = None;
+    if migrate::is_older(&connection, path)? {
+        migrate::writable(&connection, path)?;
+        // Nobody may use it meanwhile, this process neither.
+        drop(connection);
+        drop(hold);
+        let alone = maintenance::exclude(path)?;
+        connection = connect(path)?;
+        upgraded = migrate::upgrade(&mut connection, path, now)?;
+        hold = alone.shared()?;
     }
+    if connection.is_readonly("main")? {
+        return prepare(connection, path, hold, upgraded);
+    }
+    use_write_ahead_log(&connection)?;
+    prepare(connection, path, hold, upgraded)
+}
+
+/// Opens a database as it is, to look at it: an older schema stays, and nothing is written, whatever it waits for.
+pub(crate) fn look(path: &Path) -> Result<Store> {
+    regular_file(path)?;
+    let hold = maintenance::share(path, Make::No)?;
+    let waits = has_log(path);
+    let connection = connect(path)?;
+    // Else the last one to close it would write what is in the log into a file that may be damaged.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, waits)?;
+    migrate::is_older(&connection, path)?;
+    if migrate::schema_version(&connection, path)? == 0 {
+        return Err(UserError::new(Exit::Database, "database_empty", format!("`{}` is empty", path.display()))
+            .hint("`skillsctl init` makes a database of it, `skillsctl db restore` brings one back")
+            .into());
+    }
+    connection.pragma_update(None, "query_only", "ON")?;
+    prepare(connection, path, hold, None)
+}
+
+/// Returns a connection to a database file, for reading only where it cannot be written.
+pub(super) fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection =
-        Connection::open_with_flags(path, flags).with_context(|| format!("opening `{}`", path.display()))?;
-    prepare(connection, path)
+    let opened = Connection::open_with_flags(path, flags).and_then(read_once);
+    let mut connection = match opened {
+        // To be read even, a write-ahead log wants to write beside the database; without one there is no need.
+        Err(error) if is_forbidden(&error) && !beside(path, "-wal").exists() => immutable(path),
+        opened => opened,
+    }
+    .with_context(|| format!("opening `{}`", path.display()))?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    Ok(connection)
+}
+
+/// Reads the first page, which tells whether the file can be read at all. Of one that cannot, the log is left as it is.
+fn read_once(mut connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_handler(Some(wait_for_writer))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(connection)
+}
+
+fn is_forbidden(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+}
+
+/// Returns a connection to a file that is taken to stay as it is, so that nothing is created beside it.
+pub(super) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    read_once(Connection::open_with_flags(uri, flags)?)
+}
+
+/// Returns a companion of a database file, like its `-wal`.
+pub(super) fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Returns whether changes wait in the write-ahead log of a database.
+pub(super) fn has_log(path: &Path) -> bool {
+    beside(path, "-wal").symlink_metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Fails unless there is a regular file, which a link is not, and what lies beside it for SQLite is such, too.
+pub(super) fn regular_file(path: &Path) -> Result<()> {
+    for companion in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
+        if companion.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let message = format!("`{}` is not a regular file", companion.display());
+            return Err(UserError::new(Exit::Database, "database_not_a_file", message)
+                .hint("it belongs to the database, and links are not followed: find out who put it there")
+                .into());
+        }
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(UserError::new(
+            Exit::Database,
+            "database_not_a_file",
+            format!("`{}` is not a regular file", path.display()),
+        )
+        .hint("give the path of the database with --db; links are not followed")
+        .into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(UserError::new(
+            Exit::Database,
+            "database_missing",
+            format!("there is no database at `{}`", path.display()),
+        )
+        .hint("create it with `skillsctl init`, or give its path with --db or SKILLSCTL_DB")
+        .into()),
+        Err(error) => Err(error).with_context(|| format!("looking for the database at `{}`", path.display())),
+    }
+}
+
+/// Lets readers and a writer work side by side, as in every database made here; one copied from a backup is not so yet.
+fn use_write_ahead_log(connection: &Connection) -> Result<()> {
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+        // Somebody else is at it: their change, or the next one to come.
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy)) => Ok(()),
+        changed => Ok(changed?),
+    }
+}
+
+/// Makes the folder of a file where there is none, for the owner only.
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
+        return Ok(());
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("creating the folder `{}`", folder.display()))
 }
 
 /// Creates the database file with mode 0600 in a folder of mode 0700. Returns false if it was there already.
 pub(crate) fn create(path: &Path) -> Result<bool> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("creating the folder `{}`", folder.display()))?;
-    }
+    make_folder(path)?;
     // SQLite would create it with the process's umask and follow a link planted there.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
@@ -94,12 +207,14 @@ pub(crate) fn create(path: &Path) -> Result<bool> {
 /// Returns a database in memory, for tests.
 #[cfg(test)]
 pub(super) fn memory() -> Result<Store> {
-    prepare(Connection::open_in_memory()?, Path::new(":memory:"))
+    let mut connection = Connection::open_in_memory()?;
+    let path = Path::new(":memory:");
+    migrate::upgrade(&mut connection, path, DateTime::UNIX_EPOCH)?;
+    prepare(connection, path, Hold::default(), None)
 }
 
-fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
-    connection.busy_handler(Some(wait_for_writer))?;
-    migrate(&mut connection, path)?;
+/// Gives a connection the settings that all else rests on.
+fn prepare(connection: Connection, path: &Path, hold: Hold, upgraded: Option<Upgraded>) -> Result<Store> {
     let settings = [
         // Configuration and credentials must survive a power loss; a sync relaxes this for its pages.
         ("synchronous", "FULL"),
@@ -119,91 +234,8 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Store> {
     // A plan is made once for a statement, not anew for each value that is bound to it: that cost most of a look-up.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let database_id = database_id(&mut connection)?;
-    Ok(Store { connection, path: path.to_owned(), database_id })
-}
-
-/// Brings the schema up to date, each migration in a transaction of its own.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
-    let runner = embedded::migrations::runner();
-    let newest = newest_schema();
-    let present = schema_version(connection)?;
-    if present == newest {
-        return Ok(());
-    }
-    if present > newest {
-        return Err(UserError::new(
-            Exit::Database,
-            "schema_too_new",
-            format!("the database `{}` has schema {present}, this program knows up to {newest}", path.display()),
-        )
-        .hint("use the newer version of skillsctl that wrote it; nothing was changed")
-        .into());
-    }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    mutants::point("before migrations");
-    runner
-        .set_grouped(false)
-        .set_abort_divergent(true)
-        .set_abort_missing(true)
-        .run(connection)
-        .with_context(|| format!("bringing the schema of `{}` from {present} to {newest}", path.display()))?;
-    mutants::point("migrated");
-    Ok(())
-}
-
-/// Returns the id of the database. It gets one here unless something may be sealed for the one it had: the process that
-/// made the schema may have ended before it did so.
-fn database_id(connection: &mut Connection) -> Result<String> {
-    if let Some(id) = meta(connection, "database_id")? {
-        return Ok(id);
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let id = match meta(&transaction, "database_id")? {
-        Some(id) => id,
-        None => {
-            let sealed: bool =
-                transaction.query_row("SELECT EXISTS (SELECT 1 FROM master_keys)", [], |row| row.get(0))?;
-            anyhow::ensure!(!sealed, "the database has lost its id, which its sealed values are bound to");
-            let mut id = [0_u8; 16];
-            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id)
-                .map_err(|_| anyhow::anyhow!("no randomness"))?;
-            let id = hex::encode(&id);
-            set_meta(&transaction, "database_id", &id)?;
-            id
-        }
-    };
-    transaction.commit()?;
-    Ok(id)
-}
-
-/// Returns the number of the newest migration there is.
-pub(crate) fn newest_schema() -> i64 {
-    let runner = embedded::migrations::runner();
-    runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
-}
-
-/// Returns the number of the newest migration applied, 0 for an empty file.
-fn schema_version(connection: &Connection) -> Result<i64> {
-    let has_history: bool = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'",
-        [],
-        |row| row.get(0),
-    )?;
-    if !has_history {
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if tables > 0 {
-            return Err(UserError::new(
-                Exit::Database,
-                "database_foreign",
-                "the file is a database, but not one of skillsctl",
-            )
-            .hint("give the path of the right one with --db; nothing was changed")
-            .into());
-        }
-        return Ok(0);
-    }
-    Ok(connection.query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))?)
+    let database_id = meta(&connection, "database_id")?.context("the database has no id")?;
+    Ok(Store { connection, path: path.to_owned(), database_id, upgraded, _hold: hold })
 }
 
 #[cfg(test)]
@@ -211,6 +243,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
     fn code(error: &anyhow::Error) -> &'static str {
         super::super::user_error(error)
@@ -223,8 +257,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/skills.db");
         assert!(create(&path).unwrap());
-        let mut store = open(&path).unwrap();
-        store.change(super::super::Keep::Yes, |tx| set_meta(tx, "x", "y")).unwrap();
+        let mut store = open(&path, NOW).unwrap();
+        store.change(super::super::Keep::Yes, |tx| super::super::set_meta(tx, "x", "y")).unwrap();
         for name in ["skills.db", "skills.db-wal", "skills.db-shm"] {
             let mode = std::fs::metadata(path.with_file_name(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -233,29 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_it_holds() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("skills.db");
-        create(&path).unwrap();
-        let first = include_str!("../../tests/fixtures/schema_1.sql");
-        Connection::open(&path).unwrap().execute_batch(first).unwrap();
-        let store = open(&path).unwrap();
-        assert_eq!(schema_version(store.read()).unwrap(), newest_schema());
-        let credentials = super::super::credentials::all(store.read(), 1).unwrap();
-        assert!(credentials.len() == 2 && credentials.iter().all(|credential| credential.given == credential.id));
-        let runs = super::super::runs::all_last_runs(store.read()).unwrap();
-        assert!(!runs.is_empty() && runs.values().all(|last| last.not_before.is_none()));
-        let broken: i64 =
-            store.read().query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(broken, 0);
-    }
-
-    #[test]
     fn a_newer_database_is_refused_untouched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("skills.db");
         create(&path).unwrap();
-        let store = open(&path).unwrap();
+        let store = open(&path, NOW).unwrap();
         store
             .read()
             .execute("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (999, 'later', '', '1')", [])
@@ -263,7 +279,7 @@ mod tests {
         store.checkpoint().unwrap();
         drop(store);
         let before = std::fs::read(&path).unwrap();
-        assert_eq!(code(&open(&path).err().unwrap()), "schema_too_new");
+        assert_eq!(code(&open(&path, NOW).err().unwrap()), "schema_too_new");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
@@ -271,14 +287,14 @@ mod tests {
     fn what_is_not_our_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
-        assert_eq!(code(&open(&path).err().unwrap()), "database_missing");
+        assert_eq!(code(&open(&path, NOW).err().unwrap()), "database_missing");
         std::fs::write(&path, "this is no database, it is a text that is long enough").unwrap();
-        assert_eq!(code(&open(&path).err().unwrap()), "database_corrupt");
+        assert_eq!(code(&open(&path, NOW).err().unwrap()), "database_corrupt");
         let foreign = folder.path().join("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-        assert_eq!(code(&open(&foreign).err().unwrap()), "database_foreign");
+        assert_eq!(code(&open(&foreign, NOW).err().unwrap()), "database_foreign");
         let link = folder.path().join("link.db");
         std::os::unix::fs::symlink(&foreign, &link).unwrap();
-        assert_eq!(code(&open(&link).err().unwrap()), "database_not_a_file");
+        assert_eq!(code(&open(&link, NOW).err().unwrap()), "database_not_a_file");
     }
 }

@@ -47,6 +47,13 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<Provider>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns every manifest that ever was in force: the hash it is recorded under, its provider, and its text.
+pub(crate) fn manifests(connection: &Connection) -> Result<Vec<(String, String, String)>> {
+    let mut statement = connection.prepare("SELECT hash, provider, manifest FROM provider_manifests ORDER BY rowid")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Returns a provider, or an error that names the nearest one there is.
 pub(crate) fn by_slug(connection: &Connection, slug: &str) -> Result<Provider> {
     let found = connection.query_row(&format!("{SELECT} WHERE p.slug = ?1"), [slug], from_row).optional()?;

@@ -8,6 +8,7 @@
 
 mod config;
 mod credential;
+mod db;
 mod defaults;
 mod editor;
 mod help;

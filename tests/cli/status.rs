@@ -67,7 +67,7 @@ fn every_state_has_its_word() {
     let run = world.ran("acme", "aptem", &Ran { outcome: "running", finished: None, ..Ran::default() });
     assert_eq!(state(&world, "aptem"), "interrupted");
     let lock = world.home().join("skills.db.locks/run-acme-aptem");
-    std::fs::create_dir(lock.parent().unwrap()).unwrap();
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
     let held = std::fs::File::create(&lock).unwrap();
     rustix::fs::fcntl_lock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
     assert_eq!(state(&world, "aptem"), "running");

@@ -6,6 +6,7 @@ mod backfill;
 mod budgets;
 mod bulk;
 mod crowd;
+mod database;
 mod deletes;
 mod demo;
 mod faults;
