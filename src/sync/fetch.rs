@@ -1,5 +1,6 @@
 //! Stage 2: which read of a stream is next, and its pages, fetched on a thread of their own while the last is written.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -94,26 +95,50 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
 }
 
 /// Fetches the pages of one read, makes something of each by `prepare`, and hands that to `take`, which says by an error
-/// that it has had enough. `prepare` runs on the thread that fetches, so that `take` has nothing to do but to write.
+/// that it has had enough. Pages are fetched on a thread of their own, and prepared by whichever of the two is ahead of the
+/// other.
 pub(super) fn pages<T: Send>(
     connector: &Connector<'_>,
     plan: &StreamPlan,
     (read, wanted): (&Read, &Projection),
     start: Start<'_>,
-    prepare: impl Fn(Page) -> T + Send,
+    prepare: impl Fn(Page) -> T + Sync,
     mut take: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    enum Fetched<T> {
+        Raw(Box<Page>),
+        Prepared(T),
+    }
     let wanted = Wanted { fields: &plan.transform.wanted, values: wanted };
+    let (idle, prepare) = (AtomicBool::new(false), &prepare);
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
+        let taker_is_idle = &idle;
         scope.spawn(move || {
             for page in connector.pages(&plan.stream, read, wanted, start) {
-                if sender.send(page.map(&prepare)).is_err() {
+                let fetched = page.map(|page| match taker_is_idle.load(Ordering::Relaxed) {
+                    true => Fetched::Raw(Box::new(page)),
+                    false => Fetched::Prepared(prepare(page)),
+                });
+                if sender.send(fetched).is_err() {
                     return;
                 }
             }
         });
-        receiver.into_iter().try_for_each(|page| take(page?))
+        loop {
+            let fetched = receiver.try_recv().or_else(|_| {
+                idle.store(true, Ordering::Relaxed);
+                let fetched = receiver.recv();
+                idle.store(false, Ordering::Relaxed);
+                fetched
+            });
+            match fetched {
+                Ok(Ok(Fetched::Raw(page))) => take(prepare(*page))?,
+                Ok(Ok(Fetched::Prepared(page))) => take(page)?,
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) => return Ok(()),
+            }
+        }
     })
 }
 
