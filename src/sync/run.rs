@@ -163,6 +163,16 @@ impl Run<'_> {
         (self.plan.organization.id, self.plan.provider.id)
     }
 
+    /// Returns the newest full read that any row may have been seen by. The rows themselves are asked only where the stream
+    /// was never read: there may be many.
+    fn newest_generation(&self, state: &StreamState, owner: &Owner) -> Result<i64> {
+        let store = self.engine.store();
+        match state.generation {
+            0 => records::newest_generation(store.read(), owner),
+            _ => state::newest_generation(store.read(), self.pair()),
+        }
+    }
+
     fn change<T>(&self, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T, Failure> {
         self.engine.store().change(self.engine.options.keep, change).map_err(Failure::Internal)
     }
@@ -191,7 +201,7 @@ impl Run<'_> {
         };
         if owner.full && state.open_read.as_ref() != Some(&open) {
             // Rows may also come from another stream that fed the entity before, with a count of its own.
-            let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
+            let newest = self.newest_generation(&state, &owner).map_err(Failure::Internal)?;
             // One given up counts for nothing where several must miss a row: the next takes its number.
             let given_up = state.open_read.as_ref().is_some_and(|open| open.mode == Mode::Full);
             let next = i64::from(!given_up || stream.stream.deletes.after == 1);
