@@ -142,7 +142,7 @@ fn stored(size: Size, table: &mut Table) {
     for _ in 0..size.runs {
         for rows in [FEW, 100_000, 1_000_000] {
             in_world(&url, PATHS, |world| {
-                world.add_rows(rows, RECORDS);
+                world.add_rows(rows);
                 let target = |what: &str| match rows {
                     FEW => Target::None,
                     _ => Target::Times(1.15, format!("{what} {FEW} rows")),

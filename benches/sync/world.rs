@@ -67,15 +67,19 @@ impl<'f> World<'f> {
         self.database().execute(sql, [number]).expect("inserting");
     }
 
-    /// Adds rows to those of the organization, their keys spread among the ones that will be served.
-    pub(crate) fn add_rows(&self, number: u32, among: u32) {
-        let sql = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+    /// Adds rows that an earlier read of the organization left, with ids before those that will be served.
+    pub(crate) fn add_rows(&self, number: u32) {
+        let rows = "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < ?1 - 1)
              INSERT INTO employers (organization_id, provider_id, external_key, crm_id, name, contact_name, contact_email, custom,
                                     content_hash, first_seen_at, changed_at, generation, in_scope)
-             SELECT o.id, p.id, (1000000 + i % ?2) || '-' || i, 'crm-' || i, 'Acme Training ' || i || ' Ltd', 'O''Neill',
+             SELECT o.id, p.id, printf('%07d', i), 'crm-' || i, 'Acme Training ' || i || ' Ltd', 'O''Neill',
                     'learner' || i || '@example.co.uk', '{\"division\":\"DIV-001\",\"first_name\":\"Amelia\"}', randomblob(16),
                     '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', 1, 1
              FROM n, organizations o, integration_providers p WHERE o.slug = 'bench' AND p.slug = 'bench'";
-        self.database().execute(sql, [number, among]).expect("inserting");
+        let state = "INSERT INTO sync_state (organization_id, provider_id, stream, generation)
+             SELECT o.id, p.id, 'contacts', 1 FROM organizations o, integration_providers p
+             WHERE o.slug = 'bench' AND p.slug = 'bench'";
+        self.database().execute(rows, [number]).expect("inserting");
+        self.database().execute(state, []).expect("inserting");
     }
 }

@@ -234,8 +234,10 @@ pub(crate) fn put_views(
 /// Forgets how far all streams of a pair but these were read: one that is read again later begins anew, as its rows may be
 /// gone by then.
 pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i64), streams: &[String]) -> Result<()> {
+    // The count of full reads goes on: rows carry it.
     tx.execute(
-        "DELETE FROM sync_state WHERE organization_id = :organization AND provider_id = :provider
+        "UPDATE sync_state SET watermark = NULL, open_read = NULL, last_full_at = NULL, shape = NULL
+         WHERE organization_id = :organization AND provider_id = :provider
             AND stream NOT IN (SELECT value FROM json_each(:streams))",
         named_params! {
             ":organization": organization_id, ":provider": provider_id, ":streams": serde_json::to_string(streams)?,
@@ -253,6 +255,12 @@ pub(crate) fn begin_again(tx: &Connection, (organization_id, provider_id): (i64,
         (organization_id, provider_id),
     )?;
     Ok(())
+}
+
+/// Returns the newest full read of any stream of a pair: no row was seen by a newer one.
+pub(crate) fn newest_generation(connection: &Connection, (organization_id, provider_id): (i64, i64)) -> Result<i64> {
+    let sql = "SELECT coalesce(max(generation), 0) FROM sync_state WHERE organization_id = ?1 AND provider_id = ?2";
+    Ok(connection.query_row(sql, (organization_id, provider_id), |row| row.get(0))?)
 }
 
 /// Forgets how far the providers of an organization that are none of `active` were read: their next read is a full one.

@@ -1,5 +1,6 @@
 //! Stage 2: which read of a stream is next, and its pages, fetched on a thread of their own while the last is written.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -172,28 +173,49 @@ pub(super) fn read_of<'p>(plan: &'p StreamPlan, open: &OpenRead) -> &'p Read {
 }
 
 /// Fetches the pages of one read, makes something of each by `prepare`, and hands that to `take`, which says by an error
-/// that it has had enough. `prepare` runs on the thread that fetches, so that `take` has nothing to do but to write. Between
-/// pages the turn is shared with other runs; it is not held while the provider lets wait.
+/// that it has had enough. Pages are fetched on a thread of their own, and prepared by whichever of the two is ahead of the
+/// other. Between pages the turn is shared with other runs; it is not held while the provider lets wait.
 pub(super) fn pages<T: Send>(
     (connector, turn): (&Connector<'_>, &Turn<'_>),
     plan: &StreamPlan,
     (read, wanted): (&Read, &Projection),
     start: Start<'_>,
-    prepare: impl Fn(Page) -> T + Send,
+    prepare: impl Fn(Page) -> T + Sync,
     mut take: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    enum Fetched<T> {
+        Raw(Box<Page>),
+        Prepared(T),
+    }
     let wanted = Wanted { fields: &plan.transform.wanted, values: wanted };
+    let (idle, prepare) = (AtomicBool::new(false), &prepare);
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
+        let taker_is_idle = &idle;
         let fetching = scope.spawn(move || {
             for page in connector.pages(&plan.stream, read, wanted, start) {
-                if sender.send(page.map(&prepare)).is_err() {
+                let fetched = page.map(|page| match taker_is_idle.load(Ordering::Relaxed) {
+                    true => Fetched::Raw(Box::new(page)),
+                    false => Fetched::Prepared(prepare(page)),
+                });
+                if sender.send(fetched).is_err() {
                     return;
                 }
             }
         });
-        let read = std::iter::from_fn(|| turn.receive(&receiver)).try_for_each(|page| {
-            take(page?)?;
+        let fetched = || {
+            receiver.try_recv().ok().or_else(|| {
+                idle.store(true, Ordering::Relaxed);
+                let fetched = turn.receive(&receiver);
+                idle.store(false, Ordering::Relaxed);
+                fetched
+            })
+        };
+        let read = std::iter::from_fn(fetched).try_for_each(|fetched| {
+            take(match fetched? {
+                Fetched::Raw(page) => prepare(*page),
+                Fetched::Prepared(page) => page,
+            })?;
             turn.share();
             Ok(())
         });

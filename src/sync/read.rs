@@ -112,7 +112,7 @@ impl Run<'_> {
         let goes_on = begun.as_ref() == Some(&open);
         if owner.full && (!goes_on || mutants::on("generation-anew")) {
             // Rows may also come from another stream that fed the entity before, with a count of its own.
-            let newest = records::newest_generation(self.engine.store().read(), &owner).map_err(Failure::Internal)?;
+            let newest = self.newest_generation(state, &owner).map_err(Failure::Internal)?;
             // One given up counts for nothing where several must miss a row: the next takes its number.
             let given_up = begun.as_ref().is_some_and(|open| open.mode == Mode::Full);
             let next = i64::from(!given_up || stream.stream.deletes.after == 1);
@@ -141,6 +141,16 @@ impl Run<'_> {
         };
         self.tried = Tried::default();
         Ok(Reading { stream, at: open.clone(), open, now, writer, views, remarks: Remarks::default() })
+    }
+
+    /// Returns the newest full read that any row may have been seen by. The rows themselves are asked only where the stream
+    /// was never read: there may be many.
+    fn newest_generation(&self, state: &StreamState, owner: &Owner) -> anyhow::Result<i64> {
+        let store = self.engine.store();
+        match state.generation {
+            0 => records::newest_generation(store.read(), owner),
+            _ => state::newest_generation(store.read(), self.pair()),
+        }
     }
 
     /// Returns what the last full read of a stream was made with and what this one is, which goes on with one begun before
