@@ -59,7 +59,27 @@ impl Connector<'_> {
     ) -> Result<Vec<Detailed>, Failure> {
         let Some(detail) = &stream.detail else { return Ok(Vec::new()) };
         let values = Values { fields, ..self.values(Some(stream)) };
-        self.detailed((stream, detail), thin, &values, FEW)
+        let mut answers = Vec::with_capacity(thin.len());
+        for record in thin {
+            answers.push(match self.detailed((stream, detail), &[*record], &values, FEW) {
+                Ok(mut answer) => answer.pop().unwrap_or(Detailed::Untried),
+                // What is refused for one record is no proof against the credential: the pages have just been read with it.
+                Err(
+                    Failure::Refused(error)
+                    | Failure::Skip(error)
+                    | Failure::Restart(error)
+                    | Failure::Halve(error)
+                    | Failure::NoJob(error),
+                ) if error.exit == Exit::Refused || error.exit == Exit::Unavailable => Detailed::Failed(error),
+                Err(failure) => return Err(failure),
+            });
+            let failed = answers.iter().filter(|answer| matches!(answer, Detailed::Failed(_))).count();
+            if failed > FEW {
+                break;
+            }
+        }
+        answers.resize_with(thin.len(), || Detailed::Untried);
+        Ok(answers)
     }
 
     /// Makes the detail calls of records, each with the value of the loop it belongs to, until more than `most` have failed.

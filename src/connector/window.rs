@@ -258,7 +258,7 @@ impl<'p> Window<'p> {
         if sent < halved_at {
             return Ok(());
         }
-        self.share = (self.share / 2).max(WHOLE.div_ceil(self.full)).max(1);
+        self.share = (self.share / 2).max(WHOLE.div_ceil(self.full)).clamp(1, self.share);
         (self.halved_at, self.share_as_of) = (self.now, self.now);
         Ok(())
     }

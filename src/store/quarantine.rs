@@ -243,19 +243,21 @@ pub(crate) fn numbers(connection: &Connection, organization_id: i64, wanted: &Wa
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Returns records of a stream that lack their details, those first that were asked for longest ago.
+/// Returns records of a stream that lack their details and were not filed by `run`, those first that were asked for longest
+/// ago.
 pub(crate) fn thin(
     connection: &Connection,
     (organization_id, provider_id): (i64, i64),
     stream: &str,
+    run: Option<i64>,
     limit: u32,
 ) -> Result<Vec<Quarantined>> {
     let sql = format!(
         "{SELECT} WHERE q.organization_id = ?1 AND q.provider_id = ?2 AND q.stream = ?3 AND q.kept = 'thin'
-         ORDER BY q.created_at, q.id LIMIT ?4"
+           AND q.run_id IS NOT ?4 ORDER BY q.created_at, q.id LIMIT ?5"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map((organization_id, provider_id, stream, limit), from_row)?;
+    let rows = statement.query_map((organization_id, provider_id, stream, run, limit), from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

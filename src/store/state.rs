@@ -56,6 +56,10 @@ pub(crate) struct OpenRead {
     /// Whether it was begun again because less came than there is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) recounted: bool,
+    /// What tells the credentials it is made with from others: a place among the pages that one sees means nothing among
+    /// those of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<String>,
 }
 
 impl OpenRead {
@@ -76,6 +80,7 @@ impl OpenRead {
             job: None,
             counted: None,
             recounted: false,
+            credential: None,
         }
     }
 
@@ -84,9 +89,15 @@ impl OpenRead {
         self.failed && self.each == 0 && self.position.is_none()
     }
 
-    /// Goes back to the first page.
+    /// Goes back to the first page of all.
     pub(crate) fn begin_again(&mut self) {
-        (self.each, self.position, self.job, self.counted) = (0, None, None, None);
+        self.next_value(0);
+        self.failed = false;
+    }
+
+    /// Goes to the first page of a value of the loop.
+    pub(crate) fn next_value(&mut self, each: usize) {
+        (self.each, self.position, self.job, self.counted) = (each, None, None, None);
     }
 }
 
@@ -242,17 +253,6 @@ pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i
         named_params! {
             ":organization": organization_id, ":provider": provider_id, ":streams": serde_json::to_string(streams)?,
         },
-    )?;
-    Ok(())
-}
-
-/// Has the open reads of a pair begin with their first page: a place among the pages that one credential sees means
-/// nothing among those of another.
-pub(crate) fn begin_again(tx: &Connection, (organization_id, provider_id): (i64, i64)) -> Result<()> {
-    tx.execute(
-        "UPDATE sync_state SET open_read = json_set(open_read, '$.position', NULL, '$.each', 0)
-         WHERE organization_id = ?1 AND provider_id = ?2 AND open_read IS NOT NULL",
-        (organization_id, provider_id),
     )?;
     Ok(())
 }

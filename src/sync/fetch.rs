@@ -82,7 +82,7 @@ pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
     }
     if let Some(counted) = &mut open.counted {
         counted.last = page.total.unwrap_or(counted.last);
-        counted.came += page.len() as u64 + page.gone;
+        counted.came += page.len() as u64 + page.gone + page.undetailed.len() as u64;
     }
 }
 
@@ -122,8 +122,11 @@ pub(super) fn next_read(
         && (!full || open.mode == Mode::Full)
     {
         if is_counted(read_of(plan, open)) && open.position.is_some() && open.to + COUNTED <= now {
-            let mut again = OpenRead { to: end(plan, now), until: None, ..open.clone() };
-            again.begin_again();
+            let mut again = match open.from {
+                Some(from) => window(plan, from, end(plan, now), open.step),
+                None => everything(),
+            };
+            (again.keyless, again.shifted) = (open.keyless, open.shifted);
             return (again, Some("begun again, as its pages may have shifted meanwhile".to_owned()));
         }
         return (open.clone(), None);

@@ -41,21 +41,20 @@ impl Run<'_> {
         seen: &mut Vec<bool>,
     ) -> Result<(), Failure> {
         let mut reading = self.begin(stream, state)?;
-        self.details(&mut reading, seen)?;
         let before = self.tally.read;
         let mut failure = None;
         for each in reading.open.each..stream.each.len() {
             if each > reading.open.each {
-                reading.at.begin_again();
-                reading.at.each = each;
+                reading.at.next_value(each);
             }
             match self.pages(&mut reading, state, seen) {
                 // The other values of a loop are read all the same.
-                Err(Failure::Stream(error)) if stream.each.len() > 1 => {
+                Err(why @ (Failure::Stream(_) | Failure::Skip(_))) if stream.each.len() > 1 => {
+                    let (Failure::Stream(error) | Failure::Skip(error)) = &why else { continue };
                     let value = stream.each[each].as_deref().unwrap_or_default();
                     self.tell(stream, [format!("`{value}`: {}", error.message)]);
                     reading.at.failed = true;
-                    failure.get_or_insert(Failure::Stream(error));
+                    failure.get_or_insert(why);
                 }
                 pages => pages?,
             }
@@ -82,15 +81,16 @@ impl Run<'_> {
     /// Decides what is read, and by which number its rows are marked as seen.
     fn begin<'s>(&mut self, stream: &'s StreamPlan, state: &mut StreamState) -> Result<Reading<'s>, Failure> {
         let pair = self.pair();
-        let (adopt, quarantined) = {
-            let store = self.engine.store();
-            let adopt = records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?;
-            let quarantined = quarantine::count(store.read(), pair.0, pair.1).map_err(Failure::Internal)?;
-            (adopt, quarantined)
-        };
+        let adopt = records::has_dormant(self.engine.store().read(), pair.0).map_err(Failure::Internal)?;
         let now = self.engine.now();
         let begun = state.open_read.clone();
-        let (open, reason) = match (self.engine.options.backfill, &begun) {
+        let mine = Some(self.credential.clone());
+        if let Some(open) = state.open_read.as_mut().filter(|open| open.credential.is_some() && open.credential != mine)
+        {
+            open.begin_again();
+            self.tell(stream, ["begun again, as the credential was replaced meanwhile".to_owned()]);
+        }
+        let (open, reason) = match (self.engine.options.backfill, &state.open_read) {
             (Some(range), None) => (fetch::backfill(stream, range), None),
             (Some(_), Some(open)) => (open.clone(), None),
             (None, _) => fetch::next_read(stream, state, self.connector.provider_time(now), self.engine.options.full),
@@ -110,11 +110,14 @@ impl Run<'_> {
             adopt,
         };
         let goes_on = begun.as_ref() == Some(&open);
+        let open = OpenRead { credential: mine, ..open };
         if owner.full && (!goes_on || mutants::on("generation-anew")) {
             // Rows may also come from another stream that fed the entity before, with a count of its own.
             let newest = self.newest_generation(state, &owner).map_err(Failure::Internal)?;
-            // One given up counts for nothing where several must miss a row: the next takes its number.
-            let given_up = begun.as_ref().is_some_and(|open| open.mode == Mode::Full);
+            // One given up, or one that may have missed rows, counts for nothing where several must miss a row: the next
+            // takes its number.
+            let undone = state.watermark.is_some() && state.last_full_at.is_none();
+            let given_up = undone || begun.as_ref().is_some_and(|open| open.mode == Mode::Full);
             let next = i64::from(!given_up || stream.stream.deletes.after == 1);
             owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
         }
@@ -128,17 +131,10 @@ impl Run<'_> {
         owner.full &= stream.stream.deletes.sweep != Sweep::Never || counted;
         let views = if owner.full { self.views(stream, goes_on)? } else { Views::default() };
         state.open_read = Some(open.clone());
-        let writer = Writer {
-            owner,
-            stream: stream.name.clone(),
-            run_id: self.log.id,
-            room: self.room,
-            // Former learners are looked for before anything is inserted.
-            expects_new: state.watermark.is_none() && !adopt,
-            counted,
-            has_quarantine: quarantined > 0,
-            now,
-        };
+        let mut writer = self.writer(stream, owner, now)?;
+        // Former learners are looked for before anything is inserted.
+        writer.expects_new = state.watermark.is_none() && !writer.owner.adopt;
+        writer.counted = counted;
         self.tried = Tried::default();
         Ok(Reading { stream, at: open.clone(), open, now, writer, views, remarks: Remarks::default() })
     }
@@ -159,34 +155,71 @@ impl Run<'_> {
         let pair = self.pair();
         let mut views = state::views(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
         let begun = views.open.take().filter(|_| goes_on);
-        views.open = Some(view::opened(self.engine, self.plan, begun.as_ref()).map_err(Failure::Internal)?);
+        views.open = Some(view::opened(&self.credential, begun.as_ref()));
         self.change(|tx| state::put_views(tx, pair, &stream.name, &views))?;
         Ok(views)
     }
 
-    /// Asks again for the details of records that are in quarantine without them, so that one which failed in a read of
-    /// changes is not lost.
-    fn details(&mut self, reading: &mut Reading<'_>, seen: &mut Vec<bool>) -> Result<(), Failure> {
-        let stream = reading.stream;
-        if !reading.writer.has_quarantine || stream.stream.detail.is_none() {
+    /// Returns what writes rows of a stream.
+    fn writer(&self, stream: &StreamPlan, owner: Owner, now: DateTime<Utc>) -> Result<Writer, Failure> {
+        let pair = self.pair();
+        let quarantined = quarantine::count(self.engine.store().read(), pair.0, pair.1).map_err(Failure::Internal)?;
+        Ok(Writer {
+            owner,
+            stream: stream.name.clone(),
+            run_id: self.log.id,
+            room: self.room,
+            expects_new: false,
+            counted: false,
+            has_quarantine: quarantined > 0,
+            now,
+        })
+    }
+
+    /// Asks again for the details of records that are in quarantine without them and that this run has not met, so that one
+    /// which failed in a read of changes is not lost.
+    pub(super) fn details(
+        &mut self,
+        stream: &StreamPlan,
+        state: &StreamState,
+        seen: &mut Vec<bool>,
+    ) -> Result<(), Failure> {
+        if stream.stream.detail.is_none() {
             return Ok(());
         }
-        let rows = quarantine::thin(self.engine.store().read(), self.pair(), &stream.name, details::AT_ONCE)
-            .map_err(Failure::Internal)?;
+        let (pair, now) = (self.pair(), self.engine.now());
+        let (rows, adopt) = {
+            let store = self.engine.store();
+            let rows = quarantine::thin(store.read(), pair, &stream.name, self.log.id, details::AT_ONCE);
+            (rows.map_err(Failure::Internal)?, records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?)
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let thin: Vec<_> = rows.iter().map(|row| (row.record.as_str(), row.each.as_deref())).collect();
         let answers = self.turn.call(|| self.connector.details(&stream.stream, &thin, &stream.transform.wanted));
         let answers = answers.unwrap_or(Err(Failure::Stopped))?;
+        let owner = Owner {
+            organization_id: pair.0,
+            provider_id: pair.1,
+            entity: stream.entity,
+            generation: state.generation,
+            full: false,
+            now: records::moment(now),
+            adopt,
+        };
+        let mut writer = self.writer(stream, owner, now)?;
         self.count_usage();
         let (log, before) = (self.log, self.tally);
         let (written, tally) = self.change(|tx| {
-            let written = details::write(tx, stream, &mut reading.writer, &rows, &answers)?;
+            let written = details::write(tx, stream, &mut writer, &rows, &answers)?;
             let mut tally = before;
             tally += written.tally;
             log.count(tx, &tally)?;
             Ok((written, tally))
         })?;
         self.tally = tally;
-        self.took(reading, &written, seen);
+        self.took(&mut writer, &written, seen);
         Ok(())
     }
 
@@ -239,7 +272,7 @@ impl Run<'_> {
         };
         let start = fetch::start(stream, &begun);
         let pages = fetch::pages((connector, turn), stream, (read, wanted), start, prepare, take);
-        if pages.is_ok() || stream.each.len() > 1 {
+        if matches!(pages, Ok(()) | Err(Failure::Stream(_))) && (pages.is_ok() || stream.each.len() > 1) {
             job::clear(connector, stream, &begun);
         }
         pages
@@ -279,7 +312,8 @@ impl Run<'_> {
         })?;
         mutants::point("page committed");
         self.tally = tally;
-        self.took(reading, &written, seen);
+        reading.remarks += written.remarks;
+        self.took(&mut reading.writer, &written, seen);
         (self.engine.watch)(&Event::Page {
             organization: self.plan.organization.slug.as_str(),
             provider: self.plan.provider.slug.as_str(),
@@ -290,7 +324,7 @@ impl Run<'_> {
     }
 
     /// Notes what was written beside the tally.
-    fn took(&mut self, reading: &mut Reading<'_>, written: &Written, seen: &mut Vec<bool>) {
+    fn took(&mut self, writer: &mut Writer, written: &Written, seen: &mut Vec<bool>) {
         seen.resize(seen.len().max(written.seen.len()), false);
         seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
         self.tried.found.extend(&written.found);
@@ -298,11 +332,10 @@ impl Run<'_> {
             // A dry run finds a row live again that it has marked as deleted before.
             self.tally.deleted -= u64::from(!self.tried.gone.insert(*id));
         }
-        reading.remarks += written.remarks;
-        reading.writer.has_quarantine |= written.tally.quarantined > 0;
-        if reading.stream.entity == Entity::Learner {
+        writer.has_quarantine |= written.tally.quarantined > 0;
+        if writer.owner.entity == Entity::Learner {
             self.room = self.room.map(|room| room.saturating_sub(written.room_used));
-            reading.writer.room = self.room;
+            writer.room = self.room;
         }
     }
 
@@ -345,8 +378,10 @@ impl Run<'_> {
         mutants::point("swept");
         state.watermark = Some(read.to);
         state.shape = Some(open.shape.clone());
-        if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = (!read.shifted).then_some(read.to);
+        if read.shifted {
+            state.last_full_at = None;
+        } else if open.mode == Mode::Full && failure.is_none() {
+            state.last_full_at = Some(read.to);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);

@@ -8,7 +8,7 @@ use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
 use super::tokens::Tokens;
 use super::turn::Turn;
-use super::{Engine, fetch};
+use super::{Engine, fetch, view};
 use crate::connector::{Connector, Failure};
 use crate::error::{Exit, UserError};
 use crate::store::Connection;
@@ -42,6 +42,8 @@ pub(super) struct Run<'r> {
     pub(super) plan: &'r Plan,
     pub(super) connector: &'r Connector<'r>,
     pub(super) turn: &'r Turn<'r>,
+    /// What tells its credentials from others.
+    pub(super) credential: String,
     pub(super) log: RunLog,
     pub(super) tally: Tally,
     warnings: Vec<String>,
@@ -56,6 +58,7 @@ pub(super) struct Run<'r> {
 pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Opened) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair, Some(&plan.shape))?;
+    let credential = view::credential(&opened);
     let (tokens, secrets) = Tokens::of(
         (&engine.store, engine.vault),
         (&plan.organization, &plan.provider),
@@ -70,7 +73,8 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
     };
     let (tally, warnings, told) = (Tally::default(), plan.warnings.clone(), Told::default());
     let tried = Tried::default();
-    let mut run = Run { engine, plan, connector: &connector, turn, log, tally, warnings, told, room, tried };
+    let connector = &connector;
+    let mut run = Run { engine, plan, connector, turn, credential, log, tally, warnings, told, room, tried };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, told, .. } = run;
@@ -111,10 +115,6 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
             return Err(fault);
         }
     };
-    if error.as_ref().is_some_and(|error| error.code == "credential_replaced") {
-        // A page may have been written since it was.
-        engine.store().change(engine.options.keep, |tx| state::begin_again(tx, pair))?;
-    }
     let error = error.map(|error| addressed(error, plan));
     log.finish(engine, &tally, &warnings, outcome, (error.as_ref(), due_at))?;
     Ok(Ended { run_id: log.id, outcome, tally, warnings, told, error })
@@ -199,6 +199,7 @@ impl Run<'_> {
             }
         }
         let read = self.tally.read - before.read;
+        self.details(stream, &state, &mut seen)?;
         if read > 0 {
             let sources = stream.transform.never_seen(&seen).map(|source| format!("`{source}`"));
             let sources = sources.collect::<Vec<_>>().join(", ");

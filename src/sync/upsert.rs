@@ -162,7 +162,7 @@ impl Writing<'_> {
     /// Takes a record out of quarantine: what has come now is newer, and it is good.
     fn passed(&self, key: &str) -> Result<()> {
         let Writer { owner, stream, has_quarantine, .. } = self.writer;
-        if *has_quarantine {
+        if *has_quarantine || self.written.tally.quarantined > 0 {
             quarantine::remove(self.tx, (owner.organization_id, owner.provider_id), stream, key)?;
         }
         Ok(())

@@ -1,18 +1,22 @@
 //! What a full read was made with: a credential that sees less makes rows look gone, so the first full read of another one
 //! marks nothing as deleted.
 
-use super::Engine;
-use super::resolve::Plan;
 use crate::connector::{Connector, Failure};
-use crate::store::credentials;
 use crate::store::state::{View, Views};
+use crate::vault::Opened;
 
 /// What stands for a scope that could not be asked for.
 const UNREADABLE: &str = "unreadable";
 
+/// Returns what tells the credentials of a run from others: who set them anew, the same value or another, gave others. What
+/// the provider replaces itself stays the same.
+pub(super) fn credential(opened: &Opened) -> String {
+    opened.given.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// Returns what a full read is made with: one that goes on has no one credential, if it was begun with another.
-pub(super) fn opened(engine: &Engine<'_>, plan: &Plan, begun: Option<&View>) -> anyhow::Result<View> {
-    Ok(joined(begun, credential(engine, plan)?))
+pub(super) fn opened(credential: &str, begun: Option<&View>) -> View {
+    joined(begun, credential.to_owned())
 }
 
 fn joined(begun: Option<&View>, now: String) -> View {
@@ -41,18 +45,13 @@ pub(super) fn closed(view: &mut View, connector: &Connector<'_>) -> Result<Optio
     Ok(None)
 }
 
-/// Returns a digest of the credentials of a pair, without those that the provider replaces itself.
-fn credential(engine: &Engine<'_>, plan: &Plan) -> anyhow::Result<String> {
-    let rotated = plan.manifest.http.auth.rotated();
-    let all = credentials::all(engine.store().read(), plan.organization.id)?;
-    let own = all.iter().filter(|known| known.provider == plan.provider.slug && !rotated.contains(&&known.field));
-    let text: String = own.map(|known| format!("{}={}\n", known.field, known.fingerprint)).collect();
-    Ok(crate::store::hash(&text)[..16].to_owned())
-}
-
 /// Returns why rows that a complete full read missed may be there all the same, if they may.
 pub(super) fn doubt(views: &Views) -> Option<&'static str> {
-    let (last, open) = (views.last.as_ref()?, views.open.as_ref()?);
+    let open = views.open.as_ref()?;
+    if open.credential.is_none() {
+        return Some("the credential has changed while everything was read");
+    }
+    let last = views.last.as_ref()?;
     if last.credential != open.credential {
         return Some("the credential has changed since the last full read");
     }

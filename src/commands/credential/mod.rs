@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::store::credentials::{self, Credential};
 use crate::store::organizations::{self, Organization};
 use crate::store::providers::{self, Provider};
-use crate::store::{Keep, audit, stamp, state};
+use crate::store::{Keep, audit, stamp};
 
 /// Set, list, test and delete the credentials of an organization
 #[derive(Debug, Args)]
@@ -231,7 +231,6 @@ fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
         }
         store.change(session.keep, |tx| {
             credentials::delete(tx, organization.id, provider.id, &args.field)?;
-            state::begin_again(tx, (organization.id, provider.id))?;
             let entry = audit::Entry {
                 actor: &session.actor,
                 action: "credential delete",

@@ -16,7 +16,7 @@ use crate::error::{Exit, UserError, nearest};
 use crate::lookup;
 use crate::secrets::Secret;
 use crate::session::Session;
-use crate::store::{Keep, audit, credentials, organizations, stamp, state};
+use crate::store::{Keep, audit, credentials, organizations, stamp};
 
 /// Set a credential of an organization; its value is asked for, hidden, or read from elsewhere
 ///
@@ -97,7 +97,6 @@ pub(super) fn run(args: &SetArgs, session: &Session) -> Result<Exit> {
         }
         let by = (session.actor.as_str(), session.now);
         let stored = vault.set(tx, (&organization, provider), field, &value, by)?;
-        state::begin_again(tx, (organization.id, provider.id))?;
         let entry = audit::Entry {
             actor: &session.actor,
             action: "credential set",

@@ -28,17 +28,6 @@ pub(crate) enum Auth {
 }
 
 impl Auth {
-    /// Returns the secrets that the provider itself replaces by new ones of the same rights.
-    pub(crate) fn rotated(&self) -> Vec<&Name> {
-        match self {
-            Auth::Oauth(oauth) => oauth.refresh_token.iter().collect(),
-            Auth::Login(login) => login.carry.rotated(),
-            Auth::All(all) => all.iter().flat_map(Auth::rotated).collect(),
-            Auth::Choose(choose) => choose.of.iter().flat_map(|(_, auth)| auth.rotated()).collect(),
-            Auth::None | Auth::Bearer(_) | Auth::Basic(_) | Auth::Header(_) | Auth::Query(_) => Vec::new(),
-        }
-    }
-
     /// Returns the way of authentication in words.
     pub(crate) fn words(&self) -> String {
         match self {

@@ -184,7 +184,8 @@ impl World {
 
     fn run(&self) -> Ended {
         let plan = resolve::plan(&self.engine, &self.organization, &"x".parse().unwrap()).unwrap();
-        run::run(&self.engine, &turn::Turns::new(1).take(), &plan, Opened::default()).unwrap()
+        let opened = self.engine.vault.open(self.engine.store().read(), &self.organization, &plan.provider).unwrap();
+        run::run(&self.engine, &turn::Turns::new(1).take(), &plan, opened).unwrap()
     }
 
     /// Runs, and proves that all went well.

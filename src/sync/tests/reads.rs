@@ -350,3 +350,35 @@ fn a_stream_that_was_read_of_late_rests_unless_it_is_asked_for() {
     world.resettle("    field_mappings: {learner.last_name: name, learner.status: name}\n");
     assert!(asked(&world), "other settings are another read");
 }
+
+/// Learners on counted pages with a total, read by changes after the first time.
+const COUNTED_CHANGES: &str = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: 'rows[]'
+    cursor: {field: at, overlap: 1m}
+    full: {get: '/all?page={page}', page: {number: 1, total: total}}
+    changes: {get: '/changed?from={window.from}&page={page}', page: {number: 1, total: total}}
+";
+
+#[test]
+fn changes_that_fall_short_of_their_total_are_followed_by_a_full_read() {
+    let world = World::new(COUNTED_CHANGES, NAMES);
+    let whole = r#"{"rows":[{"id":1,"at":"2026-01-01T00:00:00Z"}],"total":1}"#;
+    let none = r#"{"rows":[],"total":1}"#;
+    world.server.play(move |asked| json(if asked.ends_with("page=1") { whole } else { none }));
+    world.run_well();
+    world.server.play(move |asked| {
+        json(if asked.ends_with("page=1") {
+            whole.replace("total\":1", "total\":2")
+        } else {
+            none.replace("total\":1", "total\":2")
+        })
+    });
+    let ended = world.run();
+    assert!(ended.warnings.iter().any(|warning| warning.contains("some may be missing")), "{:?}", ended.warnings);
+    world.server.play(move |asked| json(if asked.ends_with("page=1") { whole } else { none }));
+    world.run_well();
+    assert!(world.server.seen()[0].starts_with("GET /all"), "{:?}", world.server.seen());
+}
