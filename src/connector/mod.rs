@@ -1,10 +1,11 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
-//! `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `limits` keeps the budgets (each
-//! a `window`), `told` reads what answers say of them, `call` sends and retries, `errors` judges answers, `paginate` finds
-//! the next page, `decode` takes records out (`csv` turns its lines into such first, `lenient` reads what is nearly JSON),
-//! `page` holds them, `spool` those of a large one, `detail` completes thin ones, `read` ties them together. `job` has the
-//! service prepare a large read.
+//! - A request: `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `call` sends and
+//!   tries again, `errors` judges the answer.
+//! - Rates: `limits` keeps the budgets, each of them a `window`; `told` reads what answers say of them.
+//! - A page: `decode` takes records out, `csv` turns lines into such first, `lenient` reads what is nearly JSON. `page` holds
+//!   them, `spool` those of a page too large for memory. `paginate` finds the next one.
+//! - A read: `read` ties these together, `detail` completes thin records, `job` has the service prepare a large one.
 
 mod auth;
 mod call;

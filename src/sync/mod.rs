@@ -1,7 +1,12 @@
 //! The engine: `resolve -> fetch -> transform -> filter -> upsert -> log`, one file a stage.
 //!
-//! `due` says what is to run, `lock` keeps two runs of one pair apart, `run` takes one pair through the stages,
-//! `fleet` takes many organizations through it side by side, and `turn` says which of them works when.
+//! - What runs when: `due` says what is to run, `fleet` takes many organizations through it side by side, `turn` says which
+//!   of them works, and `lock` keeps two runs of one pair apart.
+//! - One run of a pair is `run`; one read of a stream, everything or a window of changes, is `read`. `job` has the provider
+//!   prepare a large one, `details` asks again for what thin records lack, `remarks` counts what is odd, and `tokens` keeps
+//!   the credentials and the token.
+//! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight.
+//! - `replay` stores records out of quarantine, without the provider.
 
 mod details;
 pub(crate) mod due;

@@ -20,7 +20,8 @@ use crate::sync::replay::{self, Options};
 /// List, show, replay and drop the records that could not be stored
 ///
 /// A record that does not fit its mapping is set aside with the reasons, and the rest of its page is stored. It leaves
-/// quarantine when it comes again and fits, when a replay stores it, or when it is dropped.
+/// quarantine when it comes again and fits, when a replay stores it, when the provider no longer has it, or when it is
+/// dropped.
 #[derive(Debug, Args)]
 pub(crate) struct QuarantineArgs {
     #[command(subcommand)]

@@ -141,17 +141,6 @@ fn the_first_full_read_of_another_credential_deletes_nothing() {
 }
 
 #[test]
-fn a_token_that_the_provider_rotates_is_no_other_credential() {
-    let oauth = "  auth: {oauth: {grant: refresh_token, token_url: '/token', refresh_token: key, client_id: x}}\n";
-    let text = format!(
-        "provider: x\nrevision: 1\nkind: lms\ntitle: X\nhttp:\n  base: http://x.example\n{oauth}{}",
-        one_page("")
-    );
-    let manifest = manifest::load("x.yaml", &text).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(manifest.http.auth.rotated(), [&"key".parse().unwrap()]);
-}
-
-#[test]
 fn a_full_read_begun_with_one_credential_and_ended_with_another_deletes_nothing() {
     let secrets = format!("secrets: {{key: {{title: Key}}}}\n{}", LEARNERS.replace("max: 0.5", "max: 1"));
     let mut world = World::new(&secrets, NAMES);

@@ -1,17 +1,16 @@
 //! Runs against a provider of the test's own on loopback, with a database in memory.
 //!
-//! `traps` has what windows, pages and loops are known to lose or double, `records` what stands in a record, `network` what
-//! goes wrong on the way. `docs/traps.md` is the index.
-
-mod large;
-mod network;
-mod records;
-mod traps;
-
-mod reads;
+//! `traps` has what windows, pages and loops are known to lose or double, `reads` how much is read at once, `large` pages
+//! too large for memory, `records` what stands in a record, `quarantine` what cannot be stored, `deletes` what is gone,
+//! `network` what goes wrong on the way. `docs/traps.md` is the index.
 
 mod deletes;
+mod large;
+mod network;
 mod quarantine;
+mod reads;
+mod records;
+mod traps;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -30,7 +29,7 @@ use crate::store::organizations::{self, NewOrganization, Organization};
 use crate::store::presets::NewRevision;
 use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
-use crate::vault::{self, Opened};
+use crate::vault;
 
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
