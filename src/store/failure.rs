@@ -21,6 +21,11 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
         "the file is damaged or not a database of skillsctl",
         "bring a backup back with `skillsctl db restore FILE`, or check the path given by --db",
     );
+    let damaged = database(
+        "database_damaged",
+        "a value in the database cannot be read",
+        "`skillsctl db check` shows what is damaged; `skillsctl db restore FILE` brings a backup back",
+    );
     let failure = match cause {
         rusqlite::Error::SqliteFailure(failure, _) => failure,
         // The schema is ours and so are the values: a column or a value that is not what was written was damaged since.
@@ -29,11 +34,7 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::FromSqlConversionFailure(..) => {
-            return Some(database(
-                "database_damaged",
-                "a value in the database cannot be read",
-                "`skillsctl db check` shows what is damaged; `skillsctl db restore FILE` brings a backup back",
-            ));
+            return Some(damaged);
         }
         _ => return None,
     };
@@ -52,6 +53,8 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
             "check the owner and mode of the file and its folder",
         ),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => corrupt,
+        // Nothing of ours fails a check, unless what is checked, or the check itself, is no longer what was written.
+        ErrorCode::ConstraintViolation if failure.extended_code == ffi::SQLITE_CONSTRAINT_CHECK => damaged,
         ErrorCode::SystemIoFailure => database(
             "database_io",
             "reading or writing the database failed",

@@ -133,7 +133,7 @@ fn a_replay_without_a_key_stores_what_fits_and_says_what_does_not() {
 fn a_replay_keeps_out_of_the_way_of_a_sync() {
     let world = acme();
     let folder = world.home().join("skills.db.locks");
-    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
     let held = std::fs::File::create(folder.join("run-acme-aptem")).unwrap();
     held.lock().unwrap();
     let ended = world.refused("record quarantine replay acme --all --json", 11);
