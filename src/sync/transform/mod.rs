@@ -1,11 +1,13 @@
 //! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
 
 mod batch;
+mod memo;
 mod value;
 
 use std::borrow::Cow;
 
 pub(super) use batch::{Batch, Row};
+use memo::Memo;
 use value::{TOO_DEEP, Value, cell, push_json, stepped, text_of, too_deep, typed, value};
 
 use super::remarks::Remarks;
@@ -50,7 +52,13 @@ struct Field {
 enum Source {
     Slot(usize),
     /// An expression over named slots.
-    Expression(Box<Expression>, Vec<usize>),
+    Expression(Box<Computed>),
+}
+
+struct Computed {
+    expression: Expression,
+    slots: Vec<usize>,
+    memo: Memo<Result<Value<'static>, String>>,
 }
 
 /// What a record turned out to be.
@@ -110,7 +118,7 @@ impl Transform {
                     let expression = Expression::new(expr)?;
                     let slots: Result<_, String> =
                         expression.names.iter().map(|source| transform.source(source, name, stream)).collect();
-                    Source::Expression(Box::new(expression), slots?)
+                    Source::Expression(Box::new(Computed { expression, slots: slots?, memo: Memo::new() }))
                 }
                 (None, None) => return Err(format!("the mapping of `{target}` has no source")),
             };
@@ -265,7 +273,11 @@ impl Field {
                 Value::Json(text) if too_deep(&text) => return Err(TOO_DEEP.into()),
                 value => value,
             },
-            Source::Expression(expression, slots) => evaluate(expression, slots, sent)?,
+            Source::Expression(computed) => {
+                let Computed { expression, slots, memo } = computed.as_ref();
+                let values = slots.iter().map(|slot| sent.value(*slot).unwrap_or("null"));
+                memo.answer(values.clone(), || evaluate(expression, values))?
+            }
         };
         if self.plain {
             return Ok(made);
@@ -322,9 +334,9 @@ fn says(value: &serde_json::Value, meant: &serde_json::Value) -> bool {
     value == meant || value.as_str().is_some_and(reads)
 }
 
-fn evaluate<'a>(expression: &Expression, slots: &[usize], sent: Sent<'a>) -> Result<Value<'a>, String> {
-    let found = slots.iter().map(|slot| {
-        let json = sent.value(*slot).unwrap_or("null");
+/// Returns what an expression makes of values that are given as JSON.
+fn evaluate<'v>(expression: &Expression, values: impl Iterator<Item = &'v str>) -> Result<Value<'static>, String> {
+    let found = values.map(|json| {
         Ok(match value(json) {
             Value::Null => minijinja::Value::from(()),
             Value::Bool(bool) => minijinja::Value::from(bool),
