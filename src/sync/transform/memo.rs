@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// More answers than this are not kept at once.
-const MOST: usize = 4096;
+const MOST: usize = 8192;
 /// After so many questions it shows whether it pays to keep answers.
-const TRIAL: u32 = 2048;
+const TRIAL: u32 = 16_384;
 
 /// The answers of one expression. It takes the same values always to the same answer.
 pub(super) struct Memo<T> {
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(ask(&["ab", "c"]), "ab+c");
         }
         assert_eq!(found.get(), 2);
-        for number in 0..2 * MOST {
+        for number in 0..2 * TRIAL {
             ask(&[&number.to_string()]);
         }
         let before = found.get();
