@@ -1,6 +1,7 @@
 //! Turns a page of CSV into the JSON that the same records would be, so that all paths find what they find there.
 
 use super::Failure;
+use super::decode::MARK;
 use super::job::{Kind, Kinds};
 use crate::domain::path::Path;
 use crate::error::{Exit, UserError};
@@ -23,7 +24,7 @@ pub(super) fn json(response: Response, kinds: &Kinds, key: &Path, what: &str) ->
         let form = form.escape_debug();
         return Err(bad("not_csv", format!("{what} answered {} with `{form}` instead of CSV", response.status), place));
     }
-    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
+    let body = response.body.strip_prefix(MARK).unwrap_or(&response.body);
     let garbled = |why: String| {
         bad(
             "bad_response",

@@ -13,7 +13,7 @@ use crate::http::{Response, Spooled};
 const BEGIN: usize = 4096;
 
 /// A mark that some services put before their text.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Returns the body as text, once the answer has shown that it is JSON, and how many of its characters could not be read.
 /// `what` names the request in errors, `harmless` makes what came fit to be shown there.

@@ -142,27 +142,14 @@ impl<'p> Window<'p> {
         let sound = head.is_some_and(|[mark, slots, ..]| {
             mark == MARK && (1..=MOST_SLOTS).contains(&slots) && place.len().is_ok_and(|length| length == size(slots))
         });
-        let Some([_, slots, sent, held_at, held_until, share, share_as_of, halved_at, told_at, told_last]) =
-            head.filter(|_| sound)
-        else {
-            place.clear(usize::try_from(size(full)).unwrap_or(HEAD))?;
-            let (zero, share) = (0, WHOLE);
-            return Ok(Window {
-                place,
-                now,
-                full,
-                per,
-                slots: full,
-                sent: zero,
-                held_at: zero,
-                held_until: zero,
-                share,
-                share_as_of: zero,
-                halved_at: zero,
-                told_at: zero,
-                told_last: zero,
-            });
+        let head = match head.filter(|_| sound) {
+            Some(head) => head,
+            None => {
+                place.clear(usize::try_from(size(full)).unwrap_or(HEAD))?;
+                [MARK, full, 0, 0, 0, WHOLE, 0, 0, 0, 0]
+            }
         };
+        let [_, slots, sent, held_at, held_until, share, share_as_of, halved_at, told_at, told_last] = head;
         let share = share.clamp(1, WHOLE);
         let mut window = Window {
             place,

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use super::open::BUSY;
 use crate::error::{Exit, UserError};
+use crate::locks;
 
 /// A held lock; dropping it frees it. Empty for a database that is in memory, or that only others may write.
 #[derive(Debug, Default)]
@@ -127,9 +128,7 @@ fn is_forbidden(error: &std::io::Error) -> bool {
 }
 
 fn path(database: &Path) -> PathBuf {
-    let mut folder = database.as_os_str().to_owned();
-    folder.push(".locks");
-    PathBuf::from(folder).join("maintenance")
+    locks::folder(database).join("maintenance")
 }
 
 fn in_use(database: &Path, file: &File, what: &str) -> UserError {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, named_params};
 
+use super::organizations::Organization;
 use super::text::stamp;
 use crate::domain::entity::{Entity, FieldType};
 use crate::domain::uln::{self, Uln};
@@ -344,8 +345,14 @@ pub(crate) fn sweep(tx: &Connection, owner: &Owner, oldest: i64) -> Result<u64> 
     Ok(u64::try_from(tx.execute(&sql, parameters)?).unwrap_or(0))
 }
 
+/// Returns how many more learners an organization may have; `None` where there is no limit.
+pub(crate) fn room(connection: &Connection, organization: &Organization) -> Result<Option<u64>> {
+    let Some(max) = organization.max_learners else { return Ok(None) };
+    Ok(Some(u64::from(max).saturating_sub(live_learners(connection, organization.id)?)))
+}
+
 /// Returns how many learners of an organization count towards its limit: those of a provider it has left do not.
-pub(crate) fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
+fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
     let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1 AND dormant = 0";
     let count: i64 = connection.query_row(sql, [organization_id], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))

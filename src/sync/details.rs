@@ -1,4 +1,5 @@
-//! Records that are in quarantine for want of their details: each run of the stream asks for them again before it reads.
+//! Records that are in quarantine for want of their details: each run of the stream asks for those again that it has not
+//! met.
 
 use anyhow::Result;
 

@@ -83,10 +83,7 @@ pub(crate) fn replay(
             runs::start(tx, pair, (Kind::Replay, Trigger::Manual, Some(&plan.shape)), options.now)
         })?),
     };
-    let room = match plan.organization.max_learners {
-        Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(store.read(), pair.0)?)),
-        None => None,
-    };
+    let room = records::room(store.read(), &plan.organization)?;
     let adopt = records::has_dormant(store.read(), pair.0)?;
     let mut replay = Replay { plan: &plan, run, room, adopt, now: options.now, need_provider: 0 };
     let mut tally = Tally::default();

@@ -67,10 +67,7 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
         &engine.options.actor,
     );
     let connector = plan.connector(engine, secrets, &tokens);
-    let room = match plan.organization.max_learners {
-        Some(max) => Some(u64::from(max).saturating_sub(records::live_learners(engine.store().read(), pair.0)?)),
-        None => None,
-    };
+    let room = records::room(engine.store().read(), &plan.organization)?;
     let (tally, warnings, told) = (Tally::default(), plan.warnings.clone(), Told::default());
     let tried = Tried::default();
     let connector = &connector;
