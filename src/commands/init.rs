@@ -11,7 +11,7 @@ use crate::error::{Exit, UserError};
 use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
-use crate::store::{self, Keep, audit, credentials, presets, providers};
+use crate::store::{self, Keep, audit, keys, presets, providers};
 use crate::vault::{self, Vault};
 use crate::{builtin, lookup};
 
@@ -49,7 +49,7 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     let paths = session.paths()?;
     let database_created = store::create(&paths.db)?;
     let mut store = session.store()?;
-    let registered = credentials::master_key(store.read())?.is_some();
+    let registered = keys::master_key(store.read())?.is_some();
     let (key, source, key_created) = key(session, registered)?;
     let key_id = key.id();
     if registered {

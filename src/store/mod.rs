@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
+pub(crate) mod keys;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
 pub(crate) mod presets;

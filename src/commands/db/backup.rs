@@ -80,7 +80,7 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<Exit> {
         learners: contents.count("learners"),
         employers: contents.count("employers"),
         runs: contents.count("integration_sync_logs"),
-        key_id: store::credentials::master_key(store.read())?.map(|(id, _)| id.to_string()),
+        key_id: store::keys::master_key(store.read())?.map(|(id, _)| id.to_string()),
         warnings,
     };
     session.output.one("DbBackup", &written, |look| {

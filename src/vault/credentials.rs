@@ -1,0 +1,131 @@
+//! Credentials, sealed into the row they stand in and opened again.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+
+use super::Vault;
+use crate::domain::names::Name;
+use crate::secrets::{self, CredentialContext, Secret};
+use crate::store::Connection;
+use crate::store::credentials::{self, Credential};
+use crate::store::organizations::Organization;
+use crate::store::providers::Provider;
+
+/// The credentials of one provider of an organization, opened.
+#[derive(Default)]
+pub(crate) struct Opened {
+    pub(crate) secrets: BTreeMap<Name, Secret>,
+    /// Which rows a person set. They stay the same while the provider replaces values, and never come again.
+    pub(crate) given: Vec<i64>,
+}
+
+impl Vault {
+    /// Seals a value as the next version of a field and returns what is stored of it.
+    pub(crate) fn set(
+        &self,
+        tx: &Connection,
+        (organization, provider): (&Organization, &Provider),
+        field: &Name,
+        value: &Secret,
+        (by, now): (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        let (data_key, data_key_version) = self.data_key_or_new(tx, organization, now)?;
+        let pair = (organization.id, provider.id);
+        let (id, version) = credentials::reserve(tx, pair, field.as_str(), data_key_version, (by, now))?;
+        let context =
+            self.context(organization.id, provider.slug.as_str(), field.as_str(), (id, version, data_key_version));
+        let sealed = secrets::seal(&data_key, &context, value)?;
+        credentials::fill(tx, id, &sealed, &secrets::fingerprint(&data_key, value))?;
+        credentials::find(tx, pair.0, pair.1, field.as_str())?.context("the credential just stored is not there")
+    }
+
+    /// Seals the value that a provider has put in place of a stored one.
+    pub(crate) fn rotate(
+        &self,
+        tx: &Connection,
+        place: (&Organization, &Provider),
+        field: &Name,
+        value: &Secret,
+        by: (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        let replaced = credentials::find(tx, place.0.id, place.1.id, field.as_str())?;
+        let stored = self.set(tx, place, field, value, by)?;
+        if let Some(replaced) = replaced {
+            credentials::succeed(tx, stored.id, replaced.given)?;
+        }
+        Ok(stored)
+    }
+
+    /// Returns whether a field already holds this value.
+    pub(crate) fn holds(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+        value: &Secret,
+    ) -> Result<bool> {
+        let key = self.data_key(connection, organization, credential.data_key_version)?;
+        Ok(secrets::fingerprint(&key, value) == credential.fingerprint
+            && self.open_one(connection, organization, credential)?.expose() == value.expose())
+    }
+
+    /// Opens all credentials of one provider, by field.
+    pub(crate) fn open(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        provider: &Provider,
+    ) -> Result<Opened> {
+        let mut opened = Opened::default();
+        for credential in credentials::all(connection, organization.id)? {
+            if credential.provider == provider.slug {
+                opened.given.push(credential.given);
+                let secret = self.open_one(connection, organization, &credential)?;
+                opened.secrets.insert(credential.field, secret);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Fails unless a credential opens; what it holds is not looked at.
+    pub(crate) fn opens(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+    ) -> Result<()> {
+        self.open_one(connection, organization, credential).map(drop)
+    }
+
+    fn open_one(
+        &self,
+        connection: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+    ) -> Result<Secret> {
+        let data_key = self.data_key(connection, organization, credential.data_key_version)?;
+        let place = (credential.id, credential.version, credential.data_key_version);
+        let context = self.context(organization.id, credential.provider.as_str(), credential.field.as_str(), place);
+        Ok(secrets::open(&data_key, &context, &credential.sealed, organization.slug.as_str())?)
+    }
+
+    fn context<'a>(
+        &'a self,
+        organization_id: i64,
+        provider: &'a str,
+        field: &'a str,
+        (credential_id, version, dek_version): (i64, i64, i64),
+    ) -> CredentialContext<'a> {
+        CredentialContext {
+            db_id: &self.database_id,
+            organization_id,
+            provider,
+            field,
+            credential_id,
+            version,
+            dek_version,
+        }
+    }
+}
