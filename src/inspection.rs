@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use crate::domain::names::Name;
 use crate::domain::preset::{Catalog, Preset};
 use crate::domain::settings;
 use crate::lookup;
 use crate::store::check::{Check, Finding};
+use crate::store::credentials::Credential;
 use crate::store::organizations::{self, Organization};
 use crate::store::presets::Summary;
 use crate::store::providers::Provider;
-use crate::store::{Connection, credentials, hash, overrides, presets, providers};
+use crate::store::{Connection, credentials, hash, keys, overrides, presets, providers, tokens};
 use crate::vault::Vault;
 
 fn finding(check: Check, place: String, problem: impl ToString) -> Finding {
@@ -112,21 +112,43 @@ pub(crate) fn sealed(connection: &Connection) -> Vec<Finding> {
     }
 }
 
-/// Returns the credentials that do not open with the master key, and how many there are in all.
-pub(crate) fn credentials_that_do_not_open(connection: &Connection, vault: &Vault) -> Result<(Vec<Finding>, usize)> {
-    let (mut findings, mut count) = (Vec::new(), 0);
-    for organization in organizations::all(connection, true)? {
-        for credential in credentials::all(connection, organization.id)? {
-            count += 1;
-            if let Err(error) = vault.opens(connection, &organization, &credential) {
-                let place = place(&organization, &credential.provider, &credential.field);
-                findings.push(finding(Check::Sealed, place, format!("does not open: {error:#}")));
-            }
-        }
-    }
-    Ok((findings, count))
+/// What was opened with the master keys at hand; each count is of those that do open.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// Keys that a master key wraps.
+    pub(crate) keys: usize,
+    /// Of every stage.
+    pub(crate) credentials: usize,
+    pub(crate) tokens: usize,
+    pub(crate) closed: Vec<Finding>,
 }
 
-fn place(organization: &Organization, provider: &Name, field: &Name) -> String {
-    format!("organization_credentials {}/{provider}/{field}", organization.slug)
+/// Opens everything that is sealed, and returns what does not.
+pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened> {
+    let mut opened = Opened::default();
+    for wrapped in keys::wrapped(connection)? {
+        let outcome = vault.unwraps(&wrapped);
+        tell(&mut opened.closed, &mut opened.keys, || wrapped.place.to_string(), outcome);
+    }
+    let kept = tokens::all(connection)?;
+    for organization in organizations::all(connection, true)? {
+        for credential in credentials::every_stage(connection, organization.id)? {
+            let Credential { provider, field, .. } = &credential;
+            let place = || format!("organization_credentials {}/{provider}/{field}", organization.slug);
+            let outcome = vault.opens(connection, &organization, &credential);
+            tell(&mut opened.closed, &mut opened.credentials, place, outcome);
+        }
+        for found in kept.iter().filter(|found| found.organization_id == organization.id) {
+            let outcome = vault.token_opens(connection, &organization, found);
+            tell(&mut opened.closed, &mut opened.tokens, || found.place(), outcome);
+        }
+    }
+    Ok(opened)
+}
+
+fn tell(closed: &mut Vec<Finding>, count: &mut usize, place: impl Fn() -> String, outcome: Result<()>) {
+    match outcome {
+        Ok(()) => *count += 1,
+        Err(error) => closed.push(finding(Check::Sealed, place(), format!("does not open: {error:#}"))),
+    }
 }

@@ -1,5 +1,6 @@
 //! What one invocation of the program was given: where things are, who calls, and how to print.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -7,6 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ColorChoice};
 
 use crate::config::{self, Environment, KeyFlags, KeySource, Paths};
+use crate::error::{Exit, UserError};
 use crate::output::{Format, Output, OutputOptions};
 use crate::store::{self, Keep, Store};
 use crate::vault::Vault;
@@ -24,6 +26,9 @@ pub(crate) struct Globals {
     /// Command that prints the master key [env: SKILLSCTL_KEY_COMMAND]
     #[arg(long, global = true, value_name = "CMD")]
     pub(crate) key_command: Option<String>,
+    /// Refused: a key on the command line is seen by all who may list processes
+    #[arg(long, global = true, hide = true, value_name = "NOTHING", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) key: Option<OsString>,
     /// Form of the data on stdout
     #[arg(
         short = 'o',
@@ -87,6 +92,9 @@ pub(crate) struct Session {
 impl Session {
     /// Makes sense of the global flags and the environment.
     pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command) -> Result<Self> {
+        if globals.key.is_some() {
+            return Err(key_on_command_line().into());
+        }
         let environment = Environment::of_process();
         let now = config::now();
         let output = Output::new(OutputOptions {
@@ -135,17 +143,29 @@ impl Session {
         store::look(&self.paths()?.db)
     }
 
-    /// Reads the master key and proves it against the database.
+    /// Opens the database for what must have it alone; nobody else uses it until the store is dropped.
+    pub(crate) fn store_alone(&self) -> Result<Store> {
+        drop(self.store()?);
+        store::alone(&self.paths()?.db)
+    }
+
+    /// Reads the master key, or two at the time of a rotation, and proves it against the database.
     pub(crate) fn vault(&self, store: &Store) -> Result<Vault> {
-        let key = KeySource::resolve(&self.key_flags, &self.environment)?.load(&self.environment)?;
-        Vault::unlock(store, key)
+        let source = KeySource::resolve(&self.key_flags, &self.environment)?;
+        let current = std::iter::once_with(|| source.load(&self.environment));
+        // Not read where the current one is all it takes.
+        let previous = std::iter::once_with(|| match KeySource::previous(&self.environment) {
+            Ok(source) => source.map(|source| source.load(&self.environment)),
+            Err(error) => Some(Err(error)),
+        });
+        Vault::unlock(store, current.chain(previous.flatten()))
     }
 
     /// Reads the master key and proves it, where one is at hand.
     pub(crate) fn vault_if_any(&self, store: &Store) -> Result<Option<Vault>> {
         match KeySource::resolve(&self.key_flags, &self.environment) {
             Err(error) if error.code == "key_missing" => Ok(None),
-            source => Ok(Some(Vault::unlock(store, source?.load(&self.environment)?)?)),
+            _ => self.vault(store).map(Some),
         }
     }
 
@@ -155,4 +175,16 @@ impl Session {
             self.output.note("dry run: nothing was changed");
         }
     }
+}
+
+fn key_on_command_line() -> UserError {
+    UserError::new(
+        Exit::Usage,
+        "key_on_command_line",
+        "the master key is never taken as an argument: the shell keeps it in its history, and others on this machine can see it",
+    )
+    .hint(
+        "give the file that holds it with --key-file, or a command that prints it with --key-command; if what was on the \
+         line is a real key, replace it: `skillsctl key rotate`",
+    )
 }

@@ -9,13 +9,10 @@ use anyhow::{Context as _, Result};
 use signal_hook::consts::SIGINT;
 use tempfile::TempDir;
 
-use crate::config::Environment;
+use crate::config::{Environment, KEY_VARIABLES};
 use crate::error::{Exit, UserError};
 use crate::output::{Answer, user_error};
 use crate::session::Session;
-
-/// Variables that no other program needs to see.
-const SECRET_VARIABLES: [&str; 3] = ["SKILLSCTL_KEY", "SKILLSCTL_KEY_FILE", "SKILLSCTL_KEY_COMMAND"];
 
 /// A document to edit.
 pub(crate) struct Draft<'a> {
@@ -126,7 +123,7 @@ fn open(words: &[String], path: &PathBuf) -> Result<()> {
     let _ours_too = signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)));
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg(path).stdout(Stdio::from(std::io::stderr()));
-    for name in SECRET_VARIABLES {
+    for name in KEY_VARIABLES {
         command.env_remove(name);
     }
     let failed = |why: String| {

@@ -12,8 +12,7 @@ use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
 use crate::store::{self, Keep, audit, keys, presets, providers};
-use crate::vault::{self, Vault};
-use crate::{builtin, lookup};
+use crate::{builtin, lookup, vault};
 
 /// Create the database, the master key, and the built-in providers and presets
 ///
@@ -49,15 +48,16 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     let paths = session.paths()?;
     let database_created = store::create(&paths.db)?;
     let mut store = session.store()?;
-    let registered = keys::master_key(store.read())?.is_some();
-    let (key, source, key_created) = key(session, registered)?;
-    let key_id = key.id();
-    if registered {
-        Vault::unlock(&store, key)?;
+    let registered = keys::in_force(store.read())?.is_some();
+    let (key_id, source, key_created) = if registered {
+        let source = KeySource::resolve(&session.key_flags, &session.environment)?;
+        (session.vault(&store)?.key_id(), source.to_string(), false)
     } else {
+        let (key, source, created) = first_key(session)?;
         let database_id = store.database_id().to_owned();
         store.change(Keep::Yes, |tx| vault::register(tx, &database_id, &key, session.now))?;
-    }
+        (key.id(), source, created)
+    };
     let (providers_loaded, presets_loaded) = store.change(Keep::Yes, |tx| load_built_in(tx, session))?;
     let initialized = Initialized {
         database: paths.db.display().to_string(),
@@ -90,12 +90,12 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Returns the master key, made anew where there is none and the database does not know one yet.
-fn key(session: &Session, registered: bool) -> Result<(MasterKey, String, bool)> {
+/// Returns the master key of a database that knows none yet, made anew where there is none.
+fn first_key(session: &Session) -> Result<(MasterKey, String, bool)> {
     let source = KeySource::resolve(&session.key_flags, &session.environment);
     let path = match &source {
-        Ok(KeySource::File { path, .. }) if !registered && path.symlink_metadata().is_err() => Some(path.clone()),
-        Err(error) if error.code == "key_missing" && !registered => config::default_key_file(&session.environment),
+        Ok(KeySource::File { path, .. }) if path.symlink_metadata().is_err() => Some(path.clone()),
+        Err(error) if error.code == "key_missing" => config::default_key_file(&session.environment),
         _ => None,
     };
     if let Some(path) = path {

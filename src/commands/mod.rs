@@ -8,6 +8,7 @@ pub(crate) mod db;
 mod editor;
 pub(crate) mod help;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod org;
 pub(crate) mod overrides;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Credential(credential::CredentialArgs),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     Sync(sync::SyncArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
@@ -64,6 +67,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Override(command) => overrides::run(command, session),
         Command::Config(command) => config::run(command, session),
         Command::Db(command) => db::run(command, session),
+        Command::Key(command) => key::run(command, session),
         Command::Powerbi(command) => powerbi::run(command, session),
         Command::Schema(args) => schema::run(&args, session),
         Command::Provider(args) => provider::run(args, session),

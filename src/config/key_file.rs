@@ -33,9 +33,10 @@ pub(super) fn read_key_file(path: &Path, guard: Guard) -> Result<Secret, UserErr
         error => unreadable(path, &error.into()),
     })?;
     let facts = Facts::of(&file).map_err(|error| unreadable(path, &error))?;
-    facts.check(path, guard, rustix::process::geteuid().as_raw())?;
+    let user = rustix::process::geteuid().as_raw();
+    facts.check(path, guard, user)?;
     if guard == Guard::Mode {
-        check_folder(path)?;
+        check_folder(path, user)?;
     }
 
     // The full length at once: a growing buffer would leave copies behind.
@@ -114,14 +115,19 @@ impl Facts {
     }
 }
 
-/// Refuses a folder in which anybody may put another file in the key's place.
-fn check_folder(path: &Path) -> Result<(), UserError> {
+/// Refuses a folder in which others may put another file in the key's place.
+fn check_folder(path: &Path, user: u32) -> Result<(), UserError> {
     let folder = folder_of(path);
-    let mode = std::fs::metadata(folder).map_err(|error| unreadable(path, &error))?.mode();
-    let (writable_by_all, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
-    if writable_by_all && !sticky {
-        return Err(key_file_unsafe(path, "lies in a folder that everybody may write to")
-            .hint(format!("run: chmod o-w {}", quoted(folder))));
+    let metadata = std::fs::metadata(folder).map_err(|error| unreadable(path, &error))?;
+    let (owner, mode) = (metadata.uid(), metadata.mode());
+    if owner != user && owner != 0 {
+        let why = format!("lies in a folder of user {owner}, and this runs as user {user}");
+        return Err(key_file_unsafe(path, &why).hint("move it to a folder of its own user, or of root"));
+    }
+    let sticky = mode & 0o1000 != 0;
+    if mode & 0o022 != 0 && !sticky {
+        return Err(key_file_unsafe(path, "lies in a folder that others may write to")
+            .hint(format!("run: chmod go-w {}", quoted(folder))));
     }
     Ok(())
 }
@@ -251,16 +257,35 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_everybody_may_write_to_is_refused_unless_sticky() {
+    fn a_folder_that_others_may_write_to_is_refused_unless_sticky() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("skillsctl.key");
         create_key_file(&path, &key()).unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
-        let error = refused(&path);
-        assert_eq!(error.code, "key_file_unsafe");
-        assert!(error.hint.unwrap().starts_with("run: chmod o-w "));
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
-        assert!(read_key_file(&path, Guard::Mode).is_ok());
+        for mode in [0o777, 0o770, 0o702, 0o720] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            let error = refused(&path);
+            assert_eq!(error.code, "key_file_unsafe", "{mode:o}");
+            assert!(error.hint.unwrap().starts_with("run: chmod go-w "));
+        }
+        for mode in [0o1777, 0o755, 0o500] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert!(read_key_file(&path, Guard::Mode).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused_and_one_of_root_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = fs::metadata(folder.path()).unwrap().uid();
+        let path = folder.path().join("skillsctl.key");
+        assert!(check_folder(&path, owner).is_ok());
+        assert_eq!(check_folder(&path, owner + 1).is_ok(), owner == 0);
+        if owner == 0 {
+            std::os::unix::fs::chown(folder.path(), Some(1000), None).unwrap();
+            for user in [0, 1001] {
+                assert!(check_folder(&path, user).unwrap_err().message.contains("a folder of user 1000"), "{user}");
+            }
+        }
     }
 
     #[test]

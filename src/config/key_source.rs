@@ -11,6 +11,32 @@ use crate::secrets::{MasterKey, Secret};
 
 const FILE_NAME: &str = "skillsctl.key";
 
+/// The variables that a key is named by, and what the service manager calls it.
+struct Names {
+    file: &'static str,
+    command: &'static str,
+    text: &'static str,
+    credential: &'static str,
+}
+
+const CURRENT: Names = Names {
+    file: "SKILLSCTL_KEY_FILE",
+    command: "SKILLSCTL_KEY_COMMAND",
+    text: "SKILLSCTL_KEY",
+    credential: FILE_NAME,
+};
+
+const PREVIOUS: Names = Names {
+    file: "SKILLSCTL_KEY_FILE_PREVIOUS",
+    command: "SKILLSCTL_KEY_COMMAND_PREVIOUS",
+    text: "SKILLSCTL_KEY_PREVIOUS",
+    credential: "skillsctl-previous.key",
+};
+
+/// All variables that tell of a key, which no other program needs to see.
+pub(crate) const KEY_VARIABLES: [&str; 6] =
+    [CURRENT.file, CURRENT.command, CURRENT.text, PREVIOUS.file, PREVIOUS.command, PREVIOUS.text];
+
 /// The global flags that name a source; a flag beats every variable.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyFlags {
@@ -48,48 +74,68 @@ pub(crate) enum KeySource {
     File { path: PathBuf, origin: KeyOrigin },
     /// A command that prints it, as words.
     Command { words: Vec<String>, origin: KeyOrigin },
-    /// `SKILLSCTL_KEY`: weak, as other processes of the same user could see it before this one started.
-    Variable(Secret),
+    /// A variable that holds the key: weak, as other processes of the same user could see it before this one started.
+    Variable { name: &'static str, text: Secret },
 }
 
 impl KeySource {
     /// Returns the first source that is there: flags, then the environment in the order of the documentation, then
     /// the default file.
     pub(crate) fn resolve(flags: &KeyFlags, environment: &Environment) -> Result<Self, UserError> {
-        let file = |path: PathBuf, origin| Ok(KeySource::File { path, origin });
-        let command = |line: &str, name| {
-            Ok(KeySource::Command {
-                words: secret_command::split(Printed::MasterKey, line)?,
-                origin: KeyOrigin::Named(name),
-            })
-        };
         if let Some(path) = &flags.key_file {
-            return file(path.clone(), KeyOrigin::Named("--key-file"));
+            return Ok(KeySource::File { path: path.clone(), origin: KeyOrigin::Named("--key-file") });
         }
         if let Some(line) = &flags.key_command {
-            return command(line, "--key-command");
+            return KeySource::command(line, "--key-command");
         }
-        if let Some(path) = environment.path("SKILLSCTL_KEY_FILE") {
-            return file(path, KeyOrigin::Named("SKILLSCTL_KEY_FILE"));
-        }
-        if let Some(folder) = environment.absolute_path("CREDENTIALS_DIRECTORY")
-            && is_there(&folder.join(FILE_NAME))
-        {
-            return file(folder.join(FILE_NAME), KeyOrigin::ServiceManager);
-        }
-        if let Some(line) = environment.text("SKILLSCTL_KEY_COMMAND")? {
-            return command(&line, "SKILLSCTL_KEY_COMMAND");
-        }
-        if let Some(text) = environment.text("SKILLSCTL_KEY")? {
-            return Ok(KeySource::Variable(Secret::from(text)));
+        if let Some(source) = KeySource::in_environment(&CURRENT, environment)? {
+            return Ok(source);
         }
         match default_key_file(environment) {
-            Some(path) if is_there(&path) => file(path, KeyOrigin::Default),
+            Some(path) if is_there(&path) => Ok(KeySource::File { path, origin: KeyOrigin::Default }),
             _ => Err(UserError::new(Exit::Key, "key_missing", "no master key is given").hint(
                 "give one by --key-file PATH, --key-command COMMAND, SKILLSCTL_KEY_FILE, SKILLSCTL_KEY_COMMAND or \
                  SKILLSCTL_KEY; `skillsctl init` makes the first one",
             )),
         }
+    }
+
+    /// Returns the source of a second key, for the time of a rotation: the one before, or the one to come.
+    pub(crate) fn previous(environment: &Environment) -> Result<Option<Self>, UserError> {
+        KeySource::in_environment(&PREVIOUS, environment)
+    }
+
+    /// Returns the source of the key that is to take the place of another: a flag of `key rotate`.
+    pub(crate) fn replacement(flags: &KeyFlags) -> Result<Option<Self>, UserError> {
+        match flags {
+            KeyFlags { key_file: Some(path), .. } => {
+                Ok(Some(KeySource::File { path: path.clone(), origin: KeyOrigin::Named("--new-key-file") }))
+            }
+            KeyFlags { key_command: Some(line), .. } => KeySource::command(line, "--new-key-command").map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn in_environment(names: &Names, environment: &Environment) -> Result<Option<Self>, UserError> {
+        if let Some(path) = environment.path(names.file) {
+            return Ok(Some(KeySource::File { path, origin: KeyOrigin::Named(names.file) }));
+        }
+        if let Some(path) =
+            environment.absolute_path("CREDENTIALS_DIRECTORY").map(|folder| folder.join(names.credential))
+            && is_there(&path)
+        {
+            return Ok(Some(KeySource::File { path, origin: KeyOrigin::ServiceManager }));
+        }
+        if let Some(line) = environment.text(names.command)? {
+            return KeySource::command(&line, names.command).map(Some);
+        }
+        let text = environment.text(names.text)?;
+        Ok(text.map(|text| KeySource::Variable { name: names.text, text: Secret::from(text) }))
+    }
+
+    fn command(line: &str, named: &'static str) -> Result<Self, UserError> {
+        let words = secret_command::split(Printed::MasterKey, line)?;
+        Ok(KeySource::Command { words, origin: KeyOrigin::Named(named) })
     }
 
     /// Returns the key, read anew.
@@ -102,7 +148,7 @@ impl KeySource {
             KeySource::Command { words, .. } => {
                 self.parse(&secret_command::run(Printed::MasterKey, words, environment, secret_command::TIME_LIMIT)?)
             }
-            KeySource::Variable(text) => self.parse(text),
+            KeySource::Variable { text, .. } => self.parse(text),
         }
     }
 
@@ -122,7 +168,7 @@ impl fmt::Display for KeySource {
             KeySource::Command { words, origin } => {
                 write!(f, "command `{}` ({origin})", words.first().map_or("", String::as_str))
             }
-            KeySource::Variable(_) => write!(f, "variable SKILLSCTL_KEY"),
+            KeySource::Variable { name, .. } => write!(f, "variable {name}"),
         }
     }
 }
@@ -181,6 +227,35 @@ mod tests {
         {
             assert_eq!(resolved(&KeyFlags::default(), &environment[left_out..]).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_second_key_is_named_beside_the_first_and_nowhere_by_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().to_str().unwrap();
+        create_key_file(&PathBuf::from(format!("{folder}/skillsctl-previous.key")), &key()).unwrap();
+        let environment = [
+            ("SKILLSCTL_KEY_FILE_PREVIOUS", "/by/variable.key"),
+            ("CREDENTIALS_DIRECTORY", folder),
+            ("SKILLSCTL_KEY_COMMAND_PREVIOUS", "pass show sentinel"),
+            ("SKILLSCTL_KEY_PREVIOUS", "sentinel"),
+            ("SKILLSCTL_KEY", "sentinel"),
+        ];
+        let previous = |environment: &[(&str, &str)]| {
+            KeySource::previous(&Environment::of_map(environment)).unwrap().map(|source| source.to_string())
+        };
+        for (left_out, expected) in [
+            "file `/by/variable.key` (SKILLSCTL_KEY_FILE_PREVIOUS)",
+            &format!("file `{folder}/skillsctl-previous.key` (CREDENTIALS_DIRECTORY)"),
+            "command `pass` (SKILLSCTL_KEY_COMMAND_PREVIOUS)",
+            "variable SKILLSCTL_KEY_PREVIOUS",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(previous(&environment[left_out..]).as_deref(), Some(expected));
+        }
+        assert_eq!(previous(&environment[4..]), None);
     }
 
     #[test]

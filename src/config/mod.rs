@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 pub(crate) use environment::{Environment, actor, now, running_now};
 pub(crate) use key_file::create_key_file;
-pub(crate) use key_source::{KeyFlags, KeySource, default_key_file};
+pub(crate) use key_source::{KEY_VARIABLES, KeyFlags, KeySource, default_key_file};
 pub(crate) use process::harden_process;
 
 use crate::error::{Exit, UserError};

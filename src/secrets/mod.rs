@@ -25,6 +25,6 @@ pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
 pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
 pub(crate) use redact::redact;
 pub(crate) use rsa::sign_rs256;
-pub(crate) use sealed::Sealed;
+pub(crate) use sealed::{AssociatedData, Sealed};
 pub(crate) use secret::Secret;
 pub(crate) use token::{TokenContext, open_token, seal_token};

@@ -40,7 +40,7 @@ impl fmt::Debug for Sealed {
 }
 
 /// The associated data: each part after its length, so that no part can reach into the next.
-pub(super) struct AssociatedData(Vec<u8>);
+pub(crate) struct AssociatedData(Vec<u8>);
 
 impl AssociatedData {
     pub(super) fn new(domain: &str) -> Self {

@@ -23,6 +23,13 @@ pub(crate) fn last(connection: &Connection, action: &str) -> Result<Option<(Date
     Ok(connection.query_row(sql, [action], |row| Ok((text::at(row, "at")?, row.get("subject")?))).optional()?)
 }
 
+/// Returns each time an action was recorded, and of what, oldest first.
+pub(crate) fn all_of(connection: &Connection, action: &str) -> Result<Vec<(DateTime<Utc>, String)>> {
+    let mut statement = connection.prepare("SELECT at, subject FROM audit_log WHERE action = ?1 ORDER BY id")?;
+    let rows = statement.query_map([action], |row| Ok((text::at(row, "at")?, row.get("subject")?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Records a change.
 pub(crate) fn insert(tx: &Connection, now: DateTime<Utc>, entry: &Entry<'_>) -> Result<()> {
     tx.execute(

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::text::{self, stamp};
-use super::tokens;
+use super::{keys, tokens};
 use crate::domain::names::Name;
 use crate::secrets::Sealed;
 
@@ -32,7 +32,7 @@ const SELECT: &str =
     "SELECT c.id, coalesce(c.given_id, c.id) AS given, p.slug AS provider, c.field, c.version, c.data_key_version, c.sealed, c.fingerprint, c.created_by,
             c.created_at
      FROM organization_credentials c JOIN integration_providers p ON p.id = c.provider_id
-     WHERE c.organization_id = :organization AND c.stage = 'current'";
+     WHERE c.organization_id = :organization";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Credential> {
     Ok(Credential {
@@ -51,7 +51,15 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Credential> {
 
 /// Returns all current credentials of an organization, dormant ones too.
 pub(crate) fn all(connection: &Connection, organization_id: i64) -> Result<Vec<Credential>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY p.id, c.field"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("{SELECT} AND c.stage = 'current' ORDER BY p.id, c.field"))?;
+    let rows = statement.query_map(named_params! { ":organization": organization_id }, from_row)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the credentials of an organization in every stage, for what is done to all that is sealed.
+pub(crate) fn every_stage(connection: &Connection, organization_id: i64) -> Result<Vec<Credential>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY c.id"))?;
     let rows = statement.query_map(named_params! { ":organization": organization_id }, from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -76,25 +84,26 @@ pub(crate) fn find(
     provider_id: i64,
     field: &str,
 ) -> Result<Option<Credential>> {
-    let sql = format!("{SELECT} AND c.provider_id = :provider AND c.field = :field");
+    let sql = format!("{SELECT} AND c.stage = 'current' AND c.provider_id = :provider AND c.field = :field");
     let parameters = named_params! { ":organization": organization_id, ":provider": provider_id, ":field": field };
     Ok(connection.query_row(&sql, parameters, from_row).optional()?)
 }
 
-/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, data keys, check values.
+/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, keys, check values.
 pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Sealed)>> {
     let mut statement = connection.prepare(
         "SELECT 'organization_credentials ' || o.slug || '/' || p.slug || '/' || c.field, c.sealed
          FROM organization_credentials c
          JOIN organizations o ON o.id = c.organization_id JOIN integration_providers p ON p.id = c.provider_id
          UNION ALL
-         SELECT 'data_keys ' || o.slug || ' version ' || k.version, k.wrapped
-         FROM data_keys k JOIN organizations o ON o.id = k.organization_id
-         UNION ALL
          SELECT 'master_keys ' || key_id, check_value FROM master_keys",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, Sealed::from_bytes(row.get(1)?))))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut values = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    values.extend(keys::wrapped(connection)?.into_iter().map(|key| (key.place.to_string(), key.sealed)));
+    let tokens = tokens::all(connection)?.into_iter();
+    values.extend(tokens.map(|found| (found.place(), found.token.sealed)));
+    Ok(values)
 }
 
 /// Makes room for the next version of a field in place of the current one. Returns its id and version, which the sealed
@@ -133,6 +142,18 @@ pub(crate) fn fill(tx: &Connection, id: i64, sealed: &Sealed, fingerprint: &str)
         named_params! { ":id": id, ":sealed": sealed.as_bytes(), ":fingerprint": fingerprint },
     )?;
     Ok(())
+}
+
+/// Stores the same value as another data key seals it; the credential stays what it was.
+pub(crate) fn reseal(
+    tx: &Connection,
+    id: i64,
+    data_key_version: i64,
+    sealed: &Sealed,
+    fingerprint: &str,
+) -> Result<()> {
+    tx.execute("UPDATE organization_credentials SET data_key_version = ?2 WHERE id = ?1", (id, data_key_version))?;
+    fill(tx, id, sealed, fingerprint)
 }
 
 /// Notes that a credential takes the place of one that a person set: it is the provider who has replaced it.

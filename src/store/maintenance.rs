@@ -1,6 +1,6 @@
-//! Keeps migrating and restoring apart from everything else that uses the database: a kernel lock on a file of its own.
+//! Keeps migrating, restoring and rotating keys apart from everything else that uses the database: a kernel lock on a file of its own.
 //!
-//! Whoever uses the database shares the lock; migrating and restoring hold it alone. The kernel frees it when a process
+//! Whoever uses the database shares the lock; those three hold it alone. The kernel frees it when a process
 //! ends, however it ends. The database's own files are never opened for this: closing them would drop SQLite's locks.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -34,7 +34,7 @@ pub(super) enum Make {
 pub(super) fn share(database: &Path, make: Make) -> Result<Hold> {
     let Some(file) = lock_file(database, make)? else { return Ok(Hold::default()) };
     if !waited(|| file.try_lock_shared())? {
-        return Err(in_use(database, &file, "is being migrated or restored").into());
+        return Err(in_use(database, &file, "is being migrated or restored, or given other keys,").into());
     }
     Ok(Hold { file: Some(file) })
 }

@@ -33,7 +33,7 @@ use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
 pub(crate) use migrate::{Upgraded, newest_schema, steps_from};
-pub(crate) use open::{create, look, open};
+pub(crate) use open::{alone, create, look, open};
 pub(crate) use text::{hash, stamp};
 pub(crate) use unfinished::Replace;
 
@@ -45,7 +45,7 @@ pub(crate) struct Store {
     path: PathBuf,
     database_id: String,
     upgraded: Option<Upgraded>,
-    /// Keeps the database from being migrated or restored meanwhile.
+    /// Keeps the database from being migrated, restored or given other keys meanwhile.
     _hold: maintenance::Hold,
 }
 

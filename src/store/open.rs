@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -54,6 +54,15 @@ pub(crate) fn open(path: &Path, now: DateTime<Utc>) -> Result<Store> {
     }
     use_write_ahead_log(&connection)?;
     prepare(connection, path, hold, upgraded)
+}
+
+/// Opens a database whose schema is up to date so that nobody else uses it; fails if somebody does not leave in time.
+pub(crate) fn alone(path: &Path) -> Result<Store> {
+    regular_file(path)?;
+    let hold = maintenance::exclude(path)?;
+    let connection = connect(path)?;
+    ensure!(!migrate::is_older(&connection, path)?, "another schema was put there just now: run the command again");
+    prepare(connection, path, hold, None)
 }
 
 /// Opens a database as it is, to look at it: an older schema stays, and nothing is written, whatever it waits for.

@@ -7,9 +7,10 @@ use chrono::{DateTime, Utc};
 
 use super::Vault;
 use crate::domain::names::Name;
-use crate::secrets::{self, CredentialContext, Secret};
+use crate::secrets::{self, CredentialContext, DataKey, Secret};
 use crate::store::Connection;
 use crate::store::credentials::{self, Credential};
+use crate::store::keys;
 use crate::store::organizations::Organization;
 use crate::store::providers::Provider;
 
@@ -38,6 +39,7 @@ impl Vault {
             self.context(organization.id, provider.slug.as_str(), field.as_str(), (id, version, data_key_version));
         let sealed = secrets::seal(&data_key, &context, value)?;
         credentials::fill(tx, id, &sealed, &secrets::fingerprint(&data_key, value))?;
+        keys::delete_unused_data_keys(tx, organization.id)?;
         credentials::find(tx, pair.0, pair.1, field.as_str())?.context("the credential just stored is not there")
     }
 
@@ -99,7 +101,22 @@ impl Vault {
         self.open_one(connection, organization, credential).map(drop)
     }
 
-    fn open_one(
+    /// Seals the same value under another data key, into the row it stands in.
+    pub(super) fn reseal(
+        &self,
+        tx: &Connection,
+        organization: &Organization,
+        credential: &Credential,
+        (data_key, version): (&DataKey, i64),
+        value: &Secret,
+    ) -> Result<()> {
+        let place = (credential.id, credential.version, version);
+        let context = self.context(organization.id, credential.provider.as_str(), credential.field.as_str(), place);
+        let sealed = secrets::seal(data_key, &context, value)?;
+        credentials::reseal(tx, credential.id, version, &sealed, &secrets::fingerprint(data_key, value))
+    }
+
+    pub(super) fn open_one(
         &self,
         connection: &Connection,
         organization: &Organization,

@@ -13,6 +13,7 @@ mod defaults;
 mod editor;
 mod help;
 mod init;
+mod key;
 mod log;
 mod org;
 mod overrides;

@@ -39,8 +39,10 @@ struct Written {
     learners: i64,
     employers: i64,
     runs: i64,
-    /// The master key that opens the credentials in it; null where there are none yet.
+    /// The master key in force, which opens the credentials in it; null where there is none yet.
     key_id: Option<String>,
+    /// All master keys without which something in it does not open.
+    key_ids: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -70,6 +72,7 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<Exit> {
         warnings.push(format!("the backup is made, but could not be noted in the database: {error:#}"));
     }
     let contents = &made.contents;
+    let key_ids: Vec<String> = store::keys::needed(store.read())?.iter().map(ToString::to_string).collect();
     let written = Written {
         path: absolute(&made.path),
         bytes: made.bytes,
@@ -80,7 +83,8 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<Exit> {
         learners: contents.count("learners"),
         employers: contents.count("employers"),
         runs: contents.count("integration_sync_logs"),
-        key_id: store::keys::master_key(store.read())?.map(|(id, _)| id.to_string()),
+        key_id: key_ids.first().cloned(),
+        key_ids,
         warnings,
     };
     session.output.one("DbBackup", &written, |look| {
@@ -98,10 +102,11 @@ pub(crate) fn run(args: &BackupArgs, session: &Session) -> Result<Exit> {
     })?;
     if !session.output.is_json() {
         written.warnings.iter().for_each(|warning| session.output.warn(warning));
-        if let Some(key) = &written.key_id {
+        if !written.key_ids.is_empty() {
+            let keys = written.key_ids.join(" and ");
             session
                 .output
-                .note(format!("its credentials need the master key {key}, which is not in it: keep that elsewhere"));
+                .note(format!("its credentials need the master key {keys}, which is not in it: keep that elsewhere"));
         }
     }
     Ok(Exit::Done)

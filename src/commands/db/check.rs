@@ -54,9 +54,9 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<Exit> {
     findings.extend(inspection::sealed(connection));
     let mut opened = None;
     if let Some(vault) = &vault {
-        let (closed, count) = inspection::credentials_that_do_not_open(connection, vault)?;
-        opened = Some(count - closed.len());
-        findings.extend(closed);
+        let all = inspection::open_all(connection, vault)?;
+        opened = Some(all.credentials);
+        findings.extend(all.closed);
     }
     let checked = Checked {
         path: absolute(store.path()),
@@ -87,6 +87,9 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<Exit> {
 /// Returns what puts a finding right.
 fn mend(finding: &Finding) -> String {
     let table = finding.place.split(' ').next().unwrap_or_default();
+    if table == "access_tokens" {
+        return "the next sync gets another; `skillsctl credential set` of that provider takes it away".to_owned();
+    }
     let anew = match (finding.check, table) {
         (check::Check::Structure | check::Check::References | check::Check::Schema, _) => None,
         (_, "organization_integration_overrides") => Some("skillsctl override edit"),

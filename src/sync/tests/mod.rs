@@ -152,7 +152,7 @@ impl World {
                 organizations::by_slug(tx, "acme")
             })
             .unwrap();
-        let vault = Box::leak(Box::new(Vault::unlock(&store, key).unwrap()));
+        let vault = Box::leak(Box::new(Vault::unlock(&store, [anyhow::Ok(key)]).unwrap()));
         let stop = Box::leak(Box::new(AtomicBool::new(false)));
         let options = Options {
             trigger: Trigger::Manual,

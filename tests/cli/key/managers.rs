@@ -1,0 +1,1 @@
+//! Key commands that are real key managers, where this machine has them.
