@@ -65,9 +65,9 @@ run "skillsctl preset list"
 heading "An organization on the recommended preset; without flags, a wizard asks"
 run "skillsctl org create --name 'Acme Training Ltd' --subdomain acme --preset aptem_hubspot"
 
-heading "What is different for this organization: where its Aptem is, which HubSpot account is its own"
-run "skillsctl override set acme aptem api_url=$aptem"
-run "skillsctl override set acme hubspot api_url=$hubspot portal_id=$portal_id"
+heading "What is different for this organization: where its Aptem is, which HubSpot account is its own (http:// is for this machine only)"
+run "skillsctl override set acme aptem allow_insecure_http=true api_url=$aptem"
+run "skillsctl override set acme hubspot allow_insecure_http=true api_url=$hubspot portal_id=$portal_id"
 
 heading "Its credentials, encrypted; never an argument"
 run "printf sandbox-aptem-acme | skillsctl credential set acme aptem api_key --from-stdin"

@@ -87,13 +87,14 @@ impl Connector<'_> {
         idempotent: bool,
         judge: &mut dyn FnMut(&Response, &Request) -> Verdict,
     ) -> Result<Response, Failure> {
+        let client = self.client.as_ref().map_err(|error| Failure::Stream(error.clone()))?;
         let may_repeat = idempotent || request.method == Method::Get;
         let mut tries = 0;
         loop {
             let sent = self.wait_for_budget(request)?;
             tries += 1;
             Usage::add(&self.usage.requests, 1);
-            let (wait, failure) = match self.client.send(request) {
+            let (wait, failure) = match client.send(request) {
                 Ok(response) => {
                     Usage::add(&self.usage.bytes, response.bytes());
                     self.note_clock(&response);
@@ -120,7 +121,13 @@ impl Connector<'_> {
                         _ => return Ok(response),
                     }
                 }
-                Err(why @ (NoAnswer::Forbidden(_) | NoAnswer::TooLarge(_) | NoAnswer::NoRoom(_))) => {
+                Err(
+                    why @ (NoAnswer::Forbidden(_)
+                    | NoAnswer::Untrusted(_)
+                    | NoAnswer::TooLarge(_)
+                    | NoAnswer::Bomb
+                    | NoAnswer::NoRoom(_)),
+                ) => {
                     return Err(self.unanswered(request, &why));
                 }
                 Err(why) => (None, self.unanswered(request, &why)),

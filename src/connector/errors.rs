@@ -145,8 +145,11 @@ impl Connector<'_> {
         Failure::Stream(match why {
             NoAnswer::Forbidden(why) => {
                 UserError::new(Exit::Invalid, "address_refused", format!("{} was not sent: {why}", request.shown()))
-                    .hint("correct `api_url`")
+                    .hint("correct `api_url`, or what is allowed of it: `skillsctl help network`")
             }
+            NoAnswer::Untrusted(why) => failed("tls_untrusted", why.clone()).hint(
+                "if the service is one of your own network, set `ca_file` to its authority's certificates; nothing was sent",
+            ),
             NoAnswer::Unreachable(why) => {
                 failed("provider_unreachable", why.clone()).hint("check `api_url` and the network, then try again")
             }
@@ -157,6 +160,10 @@ impl Connector<'_> {
             NoAnswer::TooLarge(limit) => {
                 failed("response_too_large", format!("the answer is larger than {limit} bytes"))
                     .hint("set a smaller `page_size`")
+            }
+            NoAnswer::Bomb => {
+                failed("response_too_large", "the answer is packed as no honest one is".into())
+                    .hint("ask the provider what answers at this address")
             }
             NoAnswer::NoRoom(why) => failed("no_room", format!("its answer cannot be kept on the disk: {why}"))
                 .hint("make room beside the database, or set a smaller `page_size`"),

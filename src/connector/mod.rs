@@ -45,6 +45,7 @@ pub(crate) use values::Window;
 
 use crate::domain::manifest::Manifest;
 use crate::domain::names::Name;
+use crate::domain::network::Network;
 use crate::error::{Exit, UserError};
 use crate::http::Client;
 use crate::secrets::Secret;
@@ -57,7 +58,8 @@ pub(crate) struct Connector<'a> {
     keeper: &'a dyn Keeper,
     /// A token from before this moment is no proof.
     proof_since: Option<DateTime<Utc>>,
-    client: &'a Client,
+    /// What sends, within what the settings allow; or why nothing can be sent.
+    client: Result<Client, UserError>,
     budgets: Vec<limits::Budget>,
     token: Mutex<Option<Token>>,
     /// Held by the one call that gets a token.
@@ -107,13 +109,17 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Connector<'a> {
     pub(crate) fn new(parts: Parts<'a>) -> Self {
+        let client = parts.client.within(Network::of(&parts.settings)).map_err(|why| {
+            UserError::new(Exit::Invalid, "ca_file_invalid", why)
+                .hint("`ca_file` is the path of a file of PEM certificates that this user can read")
+        });
         let mut connector = Connector {
             manifest: parts.manifest,
             settings: parts.settings,
             secrets: Mutex::new(parts.secrets),
             keeper: parts.keeper,
             proof_since: parts.proof_since,
-            client: parts.client,
+            client,
             budgets: Vec::new(),
             token: Mutex::new(None),
             renewing: Mutex::new(()),

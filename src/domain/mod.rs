@@ -10,6 +10,7 @@ pub(crate) mod manifest;
 pub(crate) mod mapping;
 pub(crate) mod moment;
 pub(crate) mod names;
+pub(crate) mod network;
 pub(crate) mod organization;
 pub(crate) mod path;
 pub(crate) mod preset;

@@ -1,40 +1,40 @@
-//! The only user of ureq: one agent, limits on time and size, no redirects, and no credential sent in the clear.
+//! The only user of ureq: limits on time and size, no redirects, no proxies, and no credential sent in the clear.
+//!
+//! `agents` keeps an agent for each way in which settings may limit whom it calls and trusts, `resolver` sees that a name
+//! leads nowhere else, `body` reads answers within their limits.
 
+mod agents;
+mod body;
 mod resolver;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flate2::bufread::MultiGzDecoder;
-use resolver::{Guarded, forbidden};
 use ureq::http;
-use ureq::unversioned::transport::DefaultConnector;
+
+pub(crate) use agents::authorities;
 
 use crate::domain::manifest::Method;
-use crate::domain::settings::is_this_machine;
+use crate::domain::network::Network;
+use agents::Agents;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_millis(if cfg!(test) { 400 } else { 10_000 });
 
-/// How much of a body is read at once.
-const BUFFER: usize = 64 << 10;
-
 /// No request is given less time than this.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The most of an answer that is held in memory; a larger one goes to a file without a name.
-const HELD: u64 = 2 << 20;
-
-/// As much of a larger answer is kept at hand, for rules that look into errors.
-const HEAD: usize = 4 << 10;
-
-/// The agent that all requests share, with its pool of connections.
+/// What sends requests to one provider, or to any.
 #[derive(Clone)]
 pub(crate) struct Client {
+    /// Shared by all clients that were made from one.
+    agents: Agents,
     agent: ureq::Agent,
+    /// What the settings of the provider allow.
+    network: Network,
     /// When every request is given up, whatever time it is given itself.
     until: Option<Instant>,
     /// Where large answers go; the system's folder for temporary files if none is given.
@@ -106,28 +106,29 @@ pub(crate) enum NoAnswer {
     Forbidden(String),
     /// The name, the connection or TLS failed.
     Unreachable(String),
+    /// Whoever answers does not prove to be the host; nothing was sent.
+    Untrusted(String),
     TimedOut,
     /// The answer broke off or was not HTTP.
     Broken(String),
     TooLarge(u64),
+    /// The answer becomes much larger by unpacking than any honest one.
+    Bomb,
     /// The answer is large, and there is no room for it on the disk.
     NoRoom(String),
 }
 
 impl Client {
+    /// Returns a client that calls what needs no setting to allow it.
     pub(crate) fn new() -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(CONNECT))
-            // A header of the manifest's own would be sent on to another host.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(concat!("skillsctl/", env!("CARGO_PKG_VERSION")))
-            .max_idle_connections_per_host(16)
-            .max_idle_connections(64)
-            .build();
-        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Guarded::default());
-        Client { agent, until: None, folder: None }
+        let (agents, agent) = Agents::new();
+        Client { agents, agent, network: Network::default(), until: None, folder: None }
+    }
+
+    /// Returns a client that calls and trusts whom these settings let it, with a pool of connections shared by all of
+    /// whom that is so too; or why the file of authorities is of no use.
+    pub(crate) fn within(&self, network: Network) -> Result<Self, String> {
+        Ok(Client { agent: self.agents.within(&network)?, network, ..self.clone() })
     }
 
     /// Returns a client whose requests are given up at this moment, if they have no answer by then.
@@ -143,7 +144,7 @@ impl Client {
 
     /// Sends one request once. Any status is an answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Response, NoAnswer> {
-        allowed(&request.url)?;
+        self.network.check(&request.url).map_err(NoAnswer::Forbidden)?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).max(SHORTEST));
         let timeout = left.map_or(request.timeout, |left| left.min(request.timeout));
         let mut builder = http::Request::builder()
@@ -171,84 +172,10 @@ impl Client {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let status = answer.status().as_u16();
-        let length = answer.body().content_length().unwrap_or(0).min(HELD);
-        // Limits hold before and after decompression: how well a bomb is packed does not matter.
-        let reader = BufReader::with_capacity(BUFFER, answer.body_mut().with_config().limit(request.limit).reader());
-        let (body, spooled) = whole(reader, (length, request.limit), self.folder.as_deref())?;
+        let length = answer.body().content_length().unwrap_or(0);
+        let stream = answer.body_mut().with_config().limit(request.limit).reader();
+        let (body, spooled) = body::whole(stream, (length, request.limit), self.folder.as_deref())?;
         Ok(Response { status, headers, body, spooled })
-    }
-}
-
-/// Returns a body of about `length` bytes to its end, and not more than `limit` of it. What is compressed is known by its
-/// first two bytes: headers are wrong at times, and no JSON, CSV or XML begins so.
-fn whole(
-    mut packed: impl BufRead,
-    (length, limit): (u64, u64),
-    folder: Option<&Path>,
-) -> Result<(Vec<u8>, Option<Spooled>), NoAnswer> {
-    if packed.fill_buf().map_err(broken)?.starts_with(&[0x1f, 0x8b]) {
-        held(MultiGzDecoder::new(packed), (length, limit), folder)
-    } else {
-        held(packed, (length, limit), folder)
-    }
-}
-
-/// Returns what a stream has, or its head and all of it in a file if that is too large to be held.
-fn held(
-    mut stream: impl Read,
-    (length, limit): (u64, u64),
-    folder: Option<&Path>,
-) -> Result<(Vec<u8>, Option<Spooled>), NoAnswer> {
-    let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    stream.by_ref().take(HELD.min(limit) + 1).read_to_end(&mut body).map_err(broken)?;
-    let mut bytes = body.len() as u64;
-    if bytes <= HELD.min(limit) {
-        return Ok((body, None));
-    }
-    let no_room = |error: std::io::Error| NoAnswer::NoRoom(error.kind().to_string());
-    let mut file = folder.map_or_else(tempfile::tempfile, tempfile::tempfile_in).map_err(no_room)?;
-    file.write_all(&body).map_err(no_room)?;
-    body.truncate(HEAD);
-    body.shrink_to_fit();
-    let mut chunk = vec![0; BUFFER];
-    loop {
-        if bytes > limit {
-            return Err(NoAnswer::TooLarge(limit));
-        }
-        let read = stream.read(&mut chunk).map_err(broken)?;
-        if read == 0 {
-            return Ok((body, Some(Spooled { file, bytes })));
-        }
-        file.write_all(&chunk[..read]).map_err(no_room)?;
-        bytes += read as u64;
-    }
-}
-
-/// Says why an answer could not be read to its end.
-fn broken(error: std::io::Error) -> NoAnswer {
-    match error.kind() {
-        std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
-            NoAnswer::Broken("the answer is compressed, but cannot be unpacked".into())
-        }
-        _ => no_answer(&ureq::Error::from(error)),
-    }
-}
-
-/// Credentials travel over TLS, or to this machine; never to addresses that only machines of a cloud answer.
-fn allowed(url: &url::Url) -> Result<(), NoAnswer> {
-    let literal = match url.host() {
-        Some(url::Host::Domain(_)) => None,
-        Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-        Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-        None => return Err(NoAnswer::Forbidden("the address names no host".into())),
-    };
-    if let Some(address) = literal.filter(|address| forbidden(*address)) {
-        return Err(NoAnswer::Forbidden(format!("{address} is an address that is never called")));
-    }
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if is_this_machine(url) => Ok(()),
-        _ => Err(NoAnswer::Forbidden("only https:// is called, and http:// on this machine".into())),
     }
 }
 
@@ -259,9 +186,10 @@ fn no_answer(error: &ureq::Error) -> NoAnswer {
         ureq::Error::BodyExceedsLimit(limit) => NoAnswer::TooLarge(*limit),
         ureq::Error::HostNotFound => NoAnswer::Unreachable("the name of the host is not known".into()),
         ureq::Error::ConnectionFailed => NoAnswer::Unreachable("no connection could be made".into()),
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            NoAnswer::Forbidden("the name leads to an address that is never called".into())
+        ureq::Error::Io(error) if let Some(refused) = inside::<resolver::Refused>(error) => {
+            NoAnswer::Forbidden(refused.0.clone())
         }
+        ureq::Error::Io(error) if let Some(error) = inside(error) => insecure(error),
         // The standard library gives a failed look-up no kind of its own.
         ureq::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
             NoAnswer::Unreachable("the name of the host cannot be looked up".into())
@@ -271,47 +199,30 @@ fn no_answer(error: &ureq::Error) -> NoAnswer {
         }
         ureq::Error::Io(error) => NoAnswer::Broken(format!("the connection broke: {}", error.kind())),
         ureq::Error::Tls(reason) => NoAnswer::Unreachable(format!("TLS failed: {reason}")),
-        ureq::Error::Rustls(error) => NoAnswer::Unreachable(format!("TLS failed: {error}")),
+        ureq::Error::Rustls(error) => insecure(error),
         ureq::Error::BadUri(_) => NoAnswer::Forbidden("the address is not valid".into()),
         _ => NoAnswer::Broken("the answer was not valid HTTP".into()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Returns the error that one of the standard library's was made of, if it is of this type.
+fn inside<E: std::error::Error + 'static>(error: &std::io::Error) -> Option<&E> {
+    error.get_ref()?.downcast_ref()
+}
 
-    #[test]
-    fn only_tls_or_this_machine_is_called() {
-        let check = |text: &str| allowed(&text.parse().unwrap());
-        for good in ["https://api.example", "http://127.0.0.1:1", "http://localhost", "http://[::1]/"] {
-            assert!(check(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "http://api.example",
-            "ftp://api.example",
-            "https://169.254.169.254/x",
-            "https://0xA9FEA9FE/",
-            "https://[fe80::1]/",
-            "https://[fd00:ec2::254]/",
-            "https://[::ffff:169.254.169.254]/",
-            "https://0.0.0.0",
-            "http://192.168.0.1",
-        ] {
-            assert!(check(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_request_never_shows_its_query_or_headers() {
-        let request = Request {
-            method: Method::Get,
-            url: "https://api.example/x?key=SENTINEL".parse().unwrap(),
-            headers: vec![("authorization".into(), "SENTINEL".into())],
-            body: None,
-            timeout: CONNECT,
-            limit: 1,
-        };
-        assert_eq!(format!("{request:?}"), "GET https://api.example/x");
-    }
+/// Says why no TLS connection came about: with whom it would have been is not known, or they spoke no TLS that is safe.
+fn insecure(error: &rustls::Error) -> NoAnswer {
+    use rustls::CertificateError as Bad;
+    let why = match error {
+        rustls::Error::InvalidCertificate(bad) => match bad {
+            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => "its certificate is not valid yet",
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "its certificate is of another host",
+            Bad::UnknownIssuer => "its certificate is from no authority that is trusted",
+            Bad::Revoked => "its certificate was revoked",
+            _ => "its certificate is not valid",
+        },
+        _ => return NoAnswer::Unreachable(format!("TLS failed: {error}")),
+    };
+    NoAnswer::Untrusted(why.into())
 }

@@ -73,7 +73,7 @@ pub fn template(learners: u64, employers: u64, read: bool) -> Template {
             ),
             "",
         );
-        done(&format!("override set {slug} harbour api_url={}", account.url()), "");
+        done(&format!("override set {slug} harbour allow_insecure_http=true api_url={}", account.url()), "");
         for (field, value) in
             [("client_id", "client"), ("client_secret", "not-so-secret"), ("refresh_token", "refresh-0")]
         {

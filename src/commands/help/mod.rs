@@ -25,7 +25,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 7] = [
     Topic { topic: "exit-codes", title: "What the exit code of a command tells its caller", text: "" },
     Topic { topic: "environment", title: "Variables that are read", text: include_str!("environment.txt") },
     Topic { topic: "settings", title: "Defaults, overrides, and which one holds", text: include_str!("settings.txt") },
@@ -38,6 +38,11 @@ const TOPICS: [Topic; 6] = [
         topic: "syncing",
         title: "What a sync does, in which order, and when it ends",
         text: include_str!("syncing.txt"),
+    },
+    Topic {
+        topic: "network",
+        title: "Whom a provider's settings let be called and trusted",
+        text: include_str!("network.txt"),
     },
     Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("security.txt") },
 ];

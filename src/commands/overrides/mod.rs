@@ -12,8 +12,10 @@ pub(super) use set::key;
 
 use super::change::{self, Changed};
 use crate::domain::entity::Entity;
+use crate::domain::network::{self, Network};
 use crate::domain::settings::{self, Change as Overriding, Effective, Overrides, SettingKey};
 use crate::error::{Exit, UserError};
+use crate::http::authorities;
 use crate::lookup::Integration;
 use crate::output::Change;
 use crate::session::Session;
@@ -154,12 +156,26 @@ fn carry_out(
     })
 }
 
+/// Fails with the reason why a provider could not be called under these settings, as far as it can be told beforehand.
+fn check_network(settings: &Effective, integration: &Integration) -> Result<(), String> {
+    network::check(settings, &integration.manifest)?;
+    match Network::of(&settings.declared()).ca_file {
+        Some(file) => authorities(&file).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// Fails where the settings in force would read one entity from two streams.
 pub(super) fn check_streams(slug: &str, integration: &Integration) -> Result<(), UserError> {
     check_effective(slug, integration, &integration.settings)
 }
 
 fn check_effective(slug: &str, integration: &Integration, settings: &Effective) -> Result<(), UserError> {
+    // What is not called may stay as it is: disabling must always be possible.
+    if settings.enabled() {
+        check_network(settings, integration)
+            .map_err(|why| UserError::new(Exit::Invalid, "invalid_setting", why).hint("skillsctl help network"))?;
+    }
     for entity in Entity::ALL {
         settings::feeding_stream(entity, &settings.mappings(entity), &integration.manifest).map_err(|message| {
             let provider = &integration.provider.slug;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::Name;
+use super::super::network;
 use super::super::slot::{JsonTemplate, Scope, Slot, Template};
 use super::{
     Action, Auth, Decode, ErrorRule, Grant, Job, Limit, Manifest, Ordered, PageKind, Read, SettingType, Stop, Stream,
@@ -62,7 +63,8 @@ impl Lint<'_> {
     fn settings(&mut self) {
         for (name, spec) in &self.manifest.settings {
             let path = ["settings", name.as_str()];
-            if matches!(name.as_str(), "enabled" | "sync_frequency" | "field_mappings" | "powerbi_filters") {
+            let every = matches!(name.as_str(), "enabled" | "sync_frequency" | "field_mappings" | "powerbi_filters");
+            if every || network::is_setting(name.as_str()) {
                 self.find(&path, format!("`{name}` is a setting of every provider and cannot be declared again"));
             }
             if (spec.setting_type == SettingType::Enum) == spec.values.is_empty() {

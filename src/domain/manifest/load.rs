@@ -1,19 +1,23 @@
 //! Reads a manifest: merges `defaults` and the mixins a stream uses into it, then reads the types, strictly.
 
+use super::super::network;
 use super::{Manifest, lint};
 use crate::error::UserError;
 use crate::yaml::{self, Node, Part, Value};
 
-/// Reads, resolves and lints a manifest. Every error names file, line and column.
+/// Reads, resolves and lints a manifest, and adds the settings that every provider has. Every error names file, line and column.
 pub(crate) fn load(name: &str, text: &str) -> Result<Manifest, UserError> {
     let root = yaml::parse(name, text)?;
     let resolved = resolve(&root)?;
-    let manifest: Manifest = resolved.read()?;
+    let mut manifest: Manifest = resolved.read()?;
     match lint(&manifest).into_iter().next() {
         Some(finding) => {
             Err(resolved.error_at(&finding.path_refs(), Part::Value, "manifest_invalid", &finding.message))
         }
-        None => Ok(manifest),
+        None => {
+            manifest.settings.extend(network::settings());
+            Ok(manifest)
+        }
     }
 }
 

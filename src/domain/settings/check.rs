@@ -9,6 +9,7 @@ use crate::domain::filter::Condition;
 use crate::domain::manifest::{Manifest, SettingSpec, SettingType};
 use crate::domain::mapping::Mapping;
 use crate::domain::names::Name;
+use crate::domain::network::is_this_machine;
 use crate::domain::schedule::Frequency;
 use crate::error::nearest;
 
@@ -201,7 +202,8 @@ fn checked_text(spec: &SettingSpec, value: &Value) -> Result<String, String> {
     }
 }
 
-/// Accepts `https://` anywhere and `http://` on this machine only; credentials travel to this address.
+/// Accepts `https://` anywhere and `http://` on this machine only; credentials travel to this address. Whether the other
+/// settings allow it too, `network::check` tells.
 fn check_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| format!("`{}` is not a URL: {error}", text.escape_debug()))?;
     if url.host().is_none() {
@@ -227,16 +229,6 @@ fn check_url(text: &str) -> Result<String, String> {
         scheme => return Err(format!("`{scheme}://` is not spoken here: use https://")),
     }
     Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// Returns whether an address leads nowhere but to this machine: the only one that is called without TLS.
-pub(crate) fn is_this_machine(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Returns a scalar as text, so that an id written without quotes is the id as written.

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-pub(crate) use check::{check, check_setting, check_unset, feeding_stream, is_this_machine, known_key};
+pub(crate) use check::{check, check_setting, check_unset, feeding_stream, known_key};
 pub(crate) use document::{
     Problem, check_overrides, nested, nested_overrides, read_arrow, read_block, read_overrides, stored_overrides,
 };
@@ -23,6 +23,7 @@ use super::filter::{Condition, FilterColumn};
 use super::manifest::Manifest;
 use super::mapping::Mapping;
 use super::names::Name;
+use super::network;
 use super::schedule::Frequency;
 use crate::error::nearest;
 pub(crate) use crate::yaml::UNSET;
@@ -223,11 +224,12 @@ impl Effective {
         required.filter(|name| self.setting(name.as_str()).is_none_or(empty)).collect()
     }
 
-    /// Returns the leaves as one text that changes whenever what is read and stored of an entity would: all but whether and
-    /// when, and what is of another entity alone.
+    /// Returns the leaves as one text that changes whenever what is read and stored of an entity would: all but whether, when
+    /// and how safely, and what is of another entity alone.
     pub(crate) fn shape(&self, entity: Entity) -> String {
         let shapes = |key: &SettingKey| match key {
             SettingKey::Enabled | SettingKey::SyncFrequency => false,
+            SettingKey::Declared(name) if network::is_setting(name.as_str()) => false,
             SettingKey::FieldMapping(target) | SettingKey::PowerbiFilter(FilterColumn::Field(target)) => {
                 target.entity == entity
             }

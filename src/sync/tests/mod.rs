@@ -215,7 +215,9 @@ fn put_manifest(tx: &crate::store::Connection, url: &str, rest: &str) {
 
 /// Returns the preset's id and the new revision.
 fn put_preset(tx: &crate::store::Connection, settings: &str) -> (i64, u32) {
-    let document = format!("preset: only_x\nname: Only X\nproviders:\n  x:\n    sync_frequency: hourly\n{settings}");
+    let document = format!(
+        "preset: only_x\nname: Only X\nproviders:\n  x:\n    sync_frequency: hourly\n    allow_insecure_http: true\n{settings}"
+    );
     let catalog: Catalog = crate::lookup::catalog(tx).unwrap();
     let preset = read_preset("p.yaml", &document, &catalog).unwrap_or_else(|error| panic!("{error}"));
     let new = NewRevision { preset: &preset, document: &document, message: "", created_by: "test" };

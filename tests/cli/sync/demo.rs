@@ -48,7 +48,7 @@ pub(super) fn demo(server: &Server, auth: &str, limits: &str, base: &str) -> Lab
 
 pub(super) fn organization(lab: &Lab, slug: &str, server: &Server) {
     lab.run(&format!("org create --name '{slug} Ltd' --subdomain {slug} --preset aptem")).succeeds();
-    lab.run(&format!("override set {slug} aptem api_url={}", server.url)).succeeds();
+    lab.run(&format!("override set {slug} aptem allow_insecure_http=true api_url={}", server.url)).succeeds();
 }
 
 /// Returns the number of the page that is asked for, from 1 on; `None` for anything else.

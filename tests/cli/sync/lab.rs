@@ -132,7 +132,7 @@ impl Lab {
             ),
             other => panic!("no provider {other}"),
         };
-        self.run(&format!("override set {slug} {provider} {settings}")).succeeds();
+        self.run(&format!("override set {slug} {provider} allow_insecure_http=true {settings}")).succeeds();
         for (field, value) in secrets {
             self.credential(slug, provider, field, &value);
         }

@@ -19,5 +19,6 @@ mod rules;
 mod scenarios;
 mod scope;
 mod search;
+mod tls;
 mod tokens;
 mod traps;

@@ -18,7 +18,8 @@ fn days_ago(days: i64) -> Ticks {
 fn a_standard_aptem_client_has_its_learners_with_the_standard_mapping() {
     let mut lab = shipped(Config { learners: 120, employers: 30, ..Config::default() });
     lab.run("org create --name 'ABC Training' --subdomain abc-training --preset aptem").succeeds();
-    lab.run(&format!("override set abc-training aptem api_url={}", lab.sandbox.url("aptem"))).succeeds();
+    lab.run(&format!("override set abc-training aptem allow_insecure_http=true api_url={}", lab.sandbox.url("aptem")))
+        .succeeds();
     lab.run("sync abc-training").fails(4).says(&["skillsctl credential set abc-training aptem api_key"]);
     lab.credential("abc-training", "aptem", "api_key", "sandbox-aptem-abc-training");
 
@@ -320,7 +321,8 @@ fn a_sixth_provider_comes_by_its_manifest_alone() {
     );
     lab.run("preset apply -f preset.yaml -m 'a sixth provider'").succeeds();
     lab.run("org create --name Bakers --subdomain bakers --preset larkfield").succeeds();
-    lab.run(&format!("override set bakers larkfield api_url={} centre=LDS04", server.url)).succeeds();
+    lab.run(&format!("override set bakers larkfield allow_insecure_http=true api_url={} centre=LDS04", server.url))
+        .succeeds();
     lab.credential("bakers", "larkfield", "username", "ann");
     lab.credential("bakers", "larkfield", "password", "secret");
 
