@@ -27,8 +27,8 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "CMD")]
     pub(crate) key_command: Option<String>,
     /// Refused: a key on the command line is seen by all who may list processes
-    #[arg(long, global = true, hide = true, value_name = "NOTHING", num_args = 0..=1, default_missing_value = "")]
-    pub(crate) key: Option<OsString>,
+    #[arg(long = "key", global = true, hide = true, value_name = "NOTHING", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) refused_key: Option<OsString>,
     /// Form of the data on stdout
     #[arg(
         short = 'o',
@@ -92,7 +92,7 @@ pub(crate) struct Session {
 impl Session {
     /// Makes sense of the global flags and the environment.
     pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command) -> Result<Self> {
-        if globals.key.is_some() {
+        if globals.refused_key.is_some() {
             return Err(key_on_command_line().into());
         }
         let environment = Environment::of_process();

@@ -51,18 +51,23 @@ pub(crate) fn rotate(
     change: &Change<'_>,
     save: impl FnOnce() -> Result<()>,
 ) -> Result<Rotated> {
+    let mut save = Some(save);
+    let mut saved = || save.take().map_or(Ok(()), |save| save());
     let rotated = store.change(change.keep, |tx| {
         super::register(tx, &vault.database_id, new, change.now)?;
         let count = rewrap(tx, vault, new)?;
         change.record(tx, "key rotate", &new.id().to_string(), [Some(vault.key_id()), Some(new.id())])?;
         mutants::point("key rotation verified");
         if change.keep == Keep::Yes && !mutants::on("key-file-late") {
-            save()?;
+            saved()?;
         }
         mutants::point("key saved");
         Ok(Rotated { keys: count, ..Rotated::default() })
     })?;
     mutants::point("key rotated");
+    if mutants::on("key-file-late") {
+        saved()?;
+    }
     if change.keep == Keep::Yes {
         // The log still holds what the old key opens.
         store.checkpoint()?;

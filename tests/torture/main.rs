@@ -16,6 +16,7 @@ mod clock;
 mod damage;
 mod disk;
 mod harbour;
+mod keys;
 mod kills;
 mod locked;
 mod mutants;
