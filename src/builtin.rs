@@ -76,6 +76,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_shipped_looks_like_a_credential() {
+        for (name, text) in PROVIDERS.iter().chain(&PRESETS) {
+            let found = crate::domain::secretlike::refuse_in(&crate::yaml::parse(name, text).unwrap());
+            assert_eq!(found.map_err(|error| error.message), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
     fn every_shipped_manifest_loads_and_is_named_as_its_file() {
         for (name, text) in PROVIDERS {
             let manifest = load(name, text).unwrap();

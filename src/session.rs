@@ -43,6 +43,9 @@ pub(crate) struct Globals {
     /// Print JSON, errors too; short for `-o json`
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Leave CSV as it is, also what a spreadsheet would take for a formula; only with `-o csv`
+    #[arg(long, global = true)]
+    pub(crate) csv_raw: bool,
     /// Fields to print, in this order
     #[arg(long, global = true, value_name = "A,B", value_delimiter = ',', env = "SKILLSCTL_FIELDS")]
     pub(crate) fields: Option<Vec<String>>,
@@ -95,10 +98,15 @@ impl Session {
         if globals.refused_key.is_some() {
             return Err(key_on_command_line().into());
         }
+        if globals.csv_raw && globals.format() != Format::Csv {
+            let message = "`--csv-raw` is for CSV alone";
+            return Err(UserError::new(Exit::Usage, "no_csv", message).hint("add `-o csv`, or leave it out").into());
+        }
         let environment = Environment::of_process();
         let now = config::now();
         let output = Output::new(OutputOptions {
             format: globals.format(),
+            csv_raw: globals.csv_raw,
             fields: globals.fields,
             quiet: globals.quiet,
             verbose: globals.verbose,

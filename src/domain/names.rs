@@ -1,9 +1,14 @@
-//! Names that check themselves: organization slugs, and the names of providers, presets and streams.
+//! Names that check themselves: organization slugs, and the names of providers, presets and streams. And display names,
+//! which nobody may mistake for each other.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_security::skeleton;
+
+use crate::error::{Exit, UserError};
 
 /// Subdomains that belong to the platform itself or would mislead its users.
 const RESERVED: [&str; 24] = [
@@ -94,6 +99,41 @@ impl FromStr for Name {
     }
 }
 
+/// Returns a text in the one way it is stored where Unicode has several (NFC).
+pub(crate) fn composed(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// Fails where a display name looks like one of `others`, which come with the slug or name that they are known by.
+pub(crate) fn distinct<'a>(name: &str, others: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), UserError> {
+    let looks = Looks::of(name);
+    match others.into_iter().find(|(_, other)| looks.like(&Looks::of(other))) {
+        None => Ok(()),
+        Some((slug, other)) => {
+            let message = format!("the name `{}` looks like `{other}`, the name of `{slug}`", name.escape_debug());
+            Err(UserError::new(Exit::Conflict, "name_confusable", message)
+                .hint("choose a name that nobody can mistake for it"))
+        }
+    }
+}
+
+/// How a name looks: its skeleton (Unicode Technical Standard 39, section 4), whatever the case of its letters. Case is
+/// left out before and after: `I` looks like `l`, though `i` does not.
+#[derive(Debug)]
+struct Looks([String; 2]);
+
+impl Looks {
+    fn of(name: &str) -> Self {
+        let words = name.split_whitespace().collect::<Vec<_>>().join(" ");
+        let drawn = |text: &str| skeleton(text).collect::<String>().to_lowercase();
+        Looks([drawn(&words), drawn(&words.to_lowercase())])
+    }
+
+    fn like(&self, other: &Self) -> bool {
+        self.0[0] == other.0[0] || self.0[1] == other.0[1]
+    }
+}
+
 /// Gives a checked text type its `Display`, its place in YAML and JSON, and its JSON Schema (a string).
 macro_rules! text_type {
     ($($type:ty),*) => {$(
@@ -134,6 +174,36 @@ mod tests {
             assert!(bad.parse::<Slug>().is_err(), "{bad}");
         }
         assert!("www".parse::<Slug>().unwrap().reserved());
+    }
+
+    #[test]
+    fn a_name_that_looks_like_another_is_refused() {
+        let others = [("acme", "Acme Training Ltd"), ("ai", "AI Skills 10"), ("cafe", "Café Zoë")];
+        for same in [
+            "Acme Training Ltd",
+            "ACME TRAINING LTD",
+            "Acme  Training\u{a0}Ltd",
+            "\u{410}cme Training Ltd",       // Cyrillic A
+            "Acm\u{435} Tr\u{430}ining Ltd", // Cyrillic e and a
+            "Acrne Training Ltd",            // r and n for m
+            "\u{ff21}cme Training Ltd",      // fullwidth A
+            "\u{1d400}cme Training Ltd",     // mathematical A
+            "Al Skills 1O",                  // l for I, O for 0
+            "Cafe\u{301} Zoe\u{308}",        // decomposed
+        ] {
+            let error = distinct(same, others).expect_err(same);
+            assert_eq!((error.exit, error.code), (Exit::Conflict, "name_confusable"));
+            assert!(error.message.contains("the name of `"), "{}", error.message);
+        }
+        for other in ["Acme Skills Ltd", "Acme Training", "Acme Training Ltd 2", "Cafe Zoe", "AI Skills 11", ""] {
+            assert!(distinct(other, others).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_stored_in_one_way() {
+        assert_eq!(composed("Cafe\u{301}"), "Caf\u{e9}");
+        assert_eq!(composed("Coleg Sir Gâr 株式会社 🚀"), "Coleg Sir Gâr 株式会社 🚀");
     }
 
     #[test]

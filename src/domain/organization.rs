@@ -2,7 +2,8 @@
 
 use chrono_tz::Tz;
 
-use super::names::Slug;
+use super::names::{Slug, composed};
+use super::secretlike;
 use crate::error::nearest;
 
 /// The domain below which organizations have their subdomains, unless the database says otherwise.
@@ -16,12 +17,12 @@ pub(crate) const TRASH_DAYS: i64 = 30;
 
 const LONGEST_NAME: usize = 100;
 
-/// Returns a name as it is kept: without space around it, 1 to 100 characters that all can be seen.
+/// Returns a name as it is kept: composed, without space around it, 1 to 100 characters that all can be seen.
 pub(crate) fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
+    let text = &composed(text.trim());
     match text.chars().count() {
         0 => Err("a name cannot be empty".into()),
-        1..=LONGEST_NAME => visible(text),
+        1..=LONGEST_NAME => secretlike::refuse("", text).map_err(|error| error.message).and_then(|()| visible(text)),
         length => Err(format!("a name has at most {LONGEST_NAME} characters, this one {length}")),
     }
 }
@@ -30,7 +31,13 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 fn visible(text: &str) -> Result<String, String> {
     let hidden = |c: char| {
         c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(c,
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e0fff}')
     };
     match text.chars().find(|c| hidden(*c)) {
         Some(c) => Err(format!("the character {} cannot be seen and is not allowed", c.escape_unicode())),
@@ -106,7 +113,19 @@ mod tests {
     fn a_name_is_what_can_be_seen() {
         assert_eq!(name("  Acme Training Ltd "), Ok("Acme Training Ltd".into()));
         assert_eq!(name("Coleg Sir Gâr"), Ok("Coleg Sir Gâr".into()));
-        for bad in ["", "  ", "a\nb", "a\u{1b}[2J", "\u{202e}emcA", &"x".repeat(101)] {
+        assert_eq!(name("Cafe\u{301}"), Ok("Caf\u{e9}".into()));
+        for bad in [
+            "",
+            "  ",
+            "a\nb",
+            "a\u{1b}[2J",
+            "\u{202e}emcA",
+            "Ac\u{200b}me",
+            "Ac\u{200d}me",
+            "Acme\u{e0041}",
+            "\u{3164}",
+            &"x".repeat(101),
+        ] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::show::is_hidden;
 use crate::error::{Exit, UserError, nearest};
 
 /// A list as one document.
@@ -105,11 +106,11 @@ impl Selection {
         self.rows.iter().map(|row| self.names.iter().map(|name| row.text(name).unwrap_or_default()).collect())
     }
 
-    /// Returns the rows as CSV under a header; `safe` says how a text is made safe for where it goes.
+    /// Returns the rows as CSV under a header; `safe` says how a text is made safe for where it goes, a number stays one.
     pub(super) fn csv(&self, safe: impl Fn(String) -> String) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         if !self.names.is_empty() {
-            writer.write_record(self.names.iter().map(|name| safe(guarded(name.clone()))))?;
+            writer.write_record(self.names.iter().map(|name| safe(name.clone())))?;
         }
         for row in &self.rows {
             writer.write_record(self.names.iter().map(|name| {
@@ -117,16 +118,42 @@ impl Selection {
                 let text = value.map(|value| plain(value)).unwrap_or_default();
                 // A JSON number is a number for a spreadsheet too; only text can pretend to be a formula.
                 let is_text = value.is_some_and(|value| value.get().starts_with('"'));
-                safe(if is_text { guarded(text) } else { text })
+                if is_text { safe(text) } else { text }
             }))?;
         }
         Ok(String::from_utf8(writer.into_inner().map_err(|error| error.into_error())?)?)
     }
 }
 
-/// Returns the text with a `'` before it where a spreadsheet would take it for a formula.
-pub(crate) fn guarded(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
+/// Returns the text with a `'` before it where a spreadsheet would take it for a formula: by its first character, or the
+/// first behind spaces and quotes, in whatever width it is written (as OWASP advises). A negative number is none.
+pub(super) fn guarded(text: String) -> String {
+    const SIGNS: [char; 11] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\t', '\r', '\n'];
+    let first = text.trim_start_matches([' ', '\u{a0}', '"', '\'']);
+    if first.starts_with(SIGNS) && !is_negative(&text) { format!("'{text}") } else { text }
+}
+
+/// Returns whether a text is a plain negative number.
+fn is_negative(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.strip_prefix('-').is_some_and(|number| match number.split_once('.') {
+        Some((whole, part)) => digits(whole) && digits(part),
+        None => digits(number),
+    })
+}
+
+/// Returns JSON that reads the same and does nothing to a terminal: what [`is_hidden`] in it is written `\u202e`. JSON
+/// itself leaves all but the first 32 characters as they are, and none of these stands outside of a text.
+pub(super) fn tame(json: &str) -> String {
+    let mut tame = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_hidden(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| tame += &format!("\\u{unit:04x}"));
+        } else {
+            tame.push(c);
+        }
+    }
+    tame
 }
 
 /// Returns a document as JSON and a newline, spread out for a person or on one line for a program.
@@ -259,10 +286,23 @@ mod tests {
 
     #[test]
     fn a_cell_that_looks_like_a_formula_is_guarded() {
-        let names = ["=1+1", "+44 20", "-2", "@SUM(A1)", "\tx", "\rx", "a=b"];
+        let names =
+            ["=1+1", "+44 20", "-2", "-2+3", "@SUM(A1)", "\tx", "\rx", "a=b", " =1", "\"=1", "-1.50", "\u{ff1d}1"];
         let orgs = names.map(|name| Org { name, ..ACME });
         let selection = Selection::of("Org", &orgs, Some(&wanted(&["name"]))).unwrap();
-        assert_eq!(selection.csv(|text| text).unwrap(), "name\n'=1+1\n'+44 20\n'-2\n'@SUM(A1)\n'\tx\n\"'\rx\"\na=b\n");
+        assert_eq!(
+            selection.csv(guarded).unwrap(),
+            "name\n'=1+1\n'+44 20\n-2\n'-2+3\n'@SUM(A1)\n'\tx\n\"'\rx\"\na=b\n' =1\n\"'\"\"=1\"\n-1.50\n'\u{ff1d}1\n"
+        );
+    }
+
+    #[test]
+    fn tamed_json_is_the_same_document() {
+        let name = "a\u{1b}[2J\u{9b}2J\u{202e}\u{7f}\u{e0041}é🚀\nb";
+        let text = json(&serde_json::json!({ "name": name }), true).unwrap();
+        let tamed = tame(&text);
+        assert_eq!(serde_json::from_str::<Value>(&tamed).unwrap()["name"], name);
+        assert!(!tamed.chars().any(|c| c != '\n' && is_hidden(c)) && tamed.contains("é🚀"), "{tamed}");
     }
 
     #[test]

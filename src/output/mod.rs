@@ -59,6 +59,8 @@ pub(crate) enum Format {
 pub(crate) struct OutputOptions {
     /// The form of data on stdout.
     pub format: Format,
+    /// Whether CSV is left as it is, also where a spreadsheet would calculate with it.
+    pub csv_raw: bool,
     /// The fields to show, in order; all where absent.
     pub fields: Option<Vec<String>>,
     /// Whether to leave out notes and progress.
@@ -81,6 +83,7 @@ impl OutputOptions {
     pub(crate) fn at(now: DateTime<Utc>) -> Self {
         OutputOptions {
             format: Format::Table,
+            csv_raw: false,
             fields: None,
             quiet: false,
             verbose: 0,
@@ -236,9 +239,9 @@ impl Output {
         self.write(&document::json(object, false)?)
     }
 
-    /// Prints a finished document just as it is: an exported file, a schema, a completion script.
+    /// Prints a finished document: an exported file, a schema, a completion script. Just as it is, unless somebody looks on.
     pub(crate) fn document(&self, text: &str) -> Result<()> {
-        self.write(text)
+        if self.screen.stdout { self.write(&paint(text, false)) } else { self.write(text) }
     }
 
     /// Says what was done, on stderr; not under `-q`.
@@ -358,7 +361,7 @@ impl Output {
             // On a terminal it is for reading; YAML itself leaves characters that turn text round as they are.
             Format::Yaml if self.screen.stdout => Ok(paint(&document::yaml(document)?, false)),
             Format::Yaml => document::yaml(document),
-            Format::Json => document::json(document, self.screen.stdout),
+            Format::Json if self.screen.stdout => Ok(document::tame(&document::json(document, true)?)),
             _ => document::json(document, false),
         }
     }
@@ -382,9 +385,12 @@ impl Output {
         self.table(&heads, &rows)
     }
 
-    /// Returns CSV: as it is for a file or a program, harmless for a terminal.
+    /// Returns CSV that no spreadsheet calculates with, unless that is wanted, and that is harmless for a terminal.
     fn csv(&self, selection: &Selection) -> Result<String> {
-        selection.csv(|text| if self.screen.stdout { show(&text).into_owned() } else { text })
+        selection.csv(|text| {
+            let text = if self.options.csv_raw { text } else { document::guarded(text) };
+            if self.screen.stdout { show(&text).into_owned() } else { text }
+        })
     }
 
     fn painted(&self, text: &str) -> String {

@@ -48,9 +48,27 @@ pub(crate) fn report_usage(error: &clap::Error, json: bool) -> ExitCode {
         print(&document("usage", Exit::Usage, &message, hint.as_deref()));
     } else {
         let styled = error.render();
-        print(&if console::colors_enabled_stderr() { styled.ansi().to_string() } else { styled.to_string() });
+        print(&if console::colors_enabled_stderr() {
+            coloured(&styled.ansi().to_string())
+        } else {
+            paint(&styled.to_string(), false)
+        });
     }
     ExitCode::from(Exit::Usage as u8)
+}
+
+/// Returns what clap has drawn with nothing but its colours left to act on a terminal: it repeats words as they were typed.
+fn coloured(ansi: &str) -> String {
+    let is_colour = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
+    let mut parts = ansi.split("\x1b[");
+    let mut text = paint(parts.next().unwrap_or_default(), false);
+    for part in parts {
+        match part.split_once('m') {
+            Some((colour, rest)) if is_colour(colour) => text += &format!("\x1b[{colour}m{}", paint(rest, false)),
+            _ => text += &paint(&format!("\x1b[{part}"), false),
+        }
+    }
+    text
 }
 
 /// Returns the report: JSON is left as it is, the words for a person are made safe.
@@ -134,6 +152,14 @@ mod tests {
     use clap::Command;
 
     use super::*;
+
+    #[test]
+    fn colours_are_all_that_is_left_of_what_clap_repeats() {
+        assert_eq!(
+            coloured("\x1b[1m\x1b[31merror:\x1b[0m no '\x1b[33m\x1b]52;c;eA==\x07\x1b[2Jx\u{9b}2J\x1b[0m'\n\n tip\n"),
+            "\x1b[1m\x1b[31merror:\x1b[0m no '\x1b[33m\\u{1b}]52;c;eA==\\u{7}\\u{1b}[2Jx\\u{9b}2J\x1b[0m'\n\n tip\n"
+        );
+    }
 
     fn not_found() -> UserError {
         UserError::new(Exit::NotFound, "org_not_found", "no organization named `acmee`")

@@ -100,7 +100,7 @@ pub(crate) fn paint(text: &str, colors: bool) -> String {
 }
 
 /// Returns whether a character acts on the terminal, turns text round, or cannot be seen.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'

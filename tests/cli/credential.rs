@@ -272,8 +272,12 @@ fn credentials_are_tested_against_the_provider() {
         world.run_with_input(&format!("credential set acme {provider} api_key --from-stdin"), SENTINEL).succeeds();
     }
     let good = service("200 OK", r#"{"portalId": 77, "value": []}"#);
-    world.overridden("acme", "aptem", &format!(r#"{{"api_url": "{good}"}}"#));
-    world.overridden("acme", "hubspot", &format!(r#"{{"api_url": "{good}", "portal_id": "77"}}"#));
+    world.overridden("acme", "aptem", &format!(r#"{{"allow_insecure_http": true, "api_url": "{good}"}}"#));
+    world.overridden(
+        "acme",
+        "hubspot",
+        &format!(r#"{{"allow_insecure_http": true, "api_url": "{good}", "portal_id": "77"}}"#),
+    );
     let ended = world.run("credential test acme --json").succeeds();
     assert_eq!(ended.json()["items"][1]["account"][0]["value"], "77");
     world.run("provider check acme hubspot").succeeds().prints(&["hubspot\tok\tportalId 77"]);

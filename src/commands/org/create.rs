@@ -8,7 +8,7 @@ use super::super::change::{self, Changed};
 use super::show::base_domain;
 use super::wizard;
 use crate::domain::manifest::secrets_missing;
-use crate::domain::names::{Name, Slug};
+use crate::domain::names::{self, Name, Slug};
 use crate::domain::organization::{self, TIME_ZONE};
 use crate::error::{Exit, UserError};
 use crate::lookup::{self, Integration};
@@ -122,6 +122,7 @@ fn create(tx: &Connection, session: &Session, wanted: &Wanted) -> Result<Changed
         billing_email: wanted.billing_email.clone(),
         time_zone: wanted.time_zone,
     };
+    distinct(tx, new.slug.as_str(), &new.name)?;
     organizations::insert(tx, &new, session.now)?;
     let organization = organizations::by_slug(tx, wanted.slug.as_str())?;
     let document = super::edit::document(&organization);
@@ -167,6 +168,13 @@ pub(super) fn next_steps(slug: &str, integrations: &[Integration], present: &[Cr
     }
     next.push(format!("skillsctl sync {slug}"));
     next
+}
+
+/// Fails where a name looks like that of another organization; one that was deleted may come back.
+pub(super) fn distinct(connection: &Connection, slug: &str, name: &str) -> Result<()> {
+    let known = organizations::all(connection, true)?;
+    let others = known.iter().filter(|other| other.slug.as_str() != slug);
+    Ok(names::distinct(name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?)
 }
 
 /// Returns why a subdomain cannot be had, if it is taken.

@@ -8,6 +8,7 @@ use super::super::change::{self, Changed};
 use super::super::editor::{self, Draft};
 use super::super::schema;
 use super::super::source::Source;
+use super::create::distinct;
 use crate::domain::difference::Difference;
 use crate::domain::organization;
 use crate::error::{Exit, UserError};
@@ -184,6 +185,9 @@ fn keep(store: &mut Store, session: &Session, before: &Organization, after: &Org
     }
     let (old, new) = (document(before), document(after));
     store.change(session.keep, |tx| {
+        if before.name != after.name {
+            distinct(tx, after.slug.as_str(), &after.name)?;
+        }
         organizations::update(tx, after, session.now)?;
         change::record(tx, session, ("org edit", before.slug.as_str()), (Some(&old), Some(&new)))
     })?;

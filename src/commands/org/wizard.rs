@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::super::change::declined;
-use super::create::{CreateArgs, Wanted, taken};
+use super::create::{CreateArgs, Wanted, distinct, taken};
 use super::show::base_domain;
 use crate::domain::entity::Entity;
 use crate::domain::names::Slug;
@@ -129,12 +129,17 @@ impl Wizard<'_> {
         }
     }
 
+    /// Fails where a name may not be taken.
+    fn free_name(&self, text: &str) -> Result<(), String> {
+        let name = organization::name(text)?;
+        distinct(self.connection, "", &name).map_err(|error| error.to_string())
+    }
+
     /// Asks one question and keeps its answer. Returns whether to go on, else back.
     fn put(&mut self, question: Question) -> Result<bool> {
         let answered = match question {
             Question::Name => {
-                let name =
-                    self.ask.text("Name", self.draft.name.as_deref(), |text| organization::name(text).map(drop))?;
+                let name = self.ask.text("Name", self.draft.name.as_deref(), |text| self.free_name(text))?;
                 let name = name.given()?;
                 name.map(|text| self.draft.name = organization::name(&text).ok())
             }

@@ -12,6 +12,7 @@ use super::super::source::Source;
 use super::{Planned, carry_out};
 use crate::domain::names::Name;
 use crate::domain::preset;
+use crate::domain::secretlike;
 use crate::domain::settings::{self, Overrides, UNSET};
 use crate::error::Exit;
 use crate::lookup::{self, Integration};
@@ -109,6 +110,7 @@ fn replace(store: &mut Store, session: &Session, place: (&str, &str), document: 
         let catalog = lookup::catalog(tx)?;
         let preset = lookup::pinned_preset(tx, &catalog, organization)?;
         let mut wanted = preset::read_overrides(document.file, document.text, &organization.providers, &catalog)?;
+        secretlike::refuse_in(&yaml::parse(document.file, document.text)?)?;
         let mut plans = Vec::new();
         for integration in lookup::integrations(tx, organization, &preset)? {
             let mut planned = Planned::new(integration);

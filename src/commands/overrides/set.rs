@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Planned, carry_out};
 use crate::domain::manifest::Manifest;
+use crate::domain::secretlike;
 use crate::domain::settings::{self, Change, SettingKey};
 use crate::error::{Exit, UserError};
 use crate::lookup;
@@ -209,7 +210,11 @@ fn assignment(text: &str, manifest: &Manifest) -> Result<(SettingKey, Value), Us
         return Err(UserError::new(Exit::Usage, "no_value", message));
     };
     match key(name.trim(), manifest) {
-        Ok(key) => Ok((key, yaml::parse("VALUE", value)?.to_json())),
+        Ok(key) => {
+            let node = yaml::parse("VALUE", value)?;
+            secretlike::refuse(name.trim(), value)?;
+            Ok((key, node.to_json()))
+        }
         Err(_) if arrow => settings::read_arrow(text, manifest).map_err(invalid),
         Err(message) => Err(invalid(message)),
     }

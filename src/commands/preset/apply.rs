@@ -9,14 +9,16 @@ use super::super::editor::{self, Draft};
 use super::super::schema;
 use super::super::source::Source;
 use crate::domain::difference;
-use crate::domain::names::Name;
+use crate::domain::names::{self, Name};
 use crate::domain::preset::{self, Catalog, Preset};
+use crate::domain::secretlike;
 use crate::error::{Exit, UserError, nearest};
 use crate::lookup;
 use crate::output::{Change, changes};
 use crate::session::Session;
 use crate::store::presets::{self, NewRevision};
 use crate::store::{Connection, Store};
+use crate::yaml;
 
 /// Check a preset's file without applying it
 #[derive(Debug, Args)]
@@ -84,6 +86,7 @@ pub(super) fn validate(args: &ValidateArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let catalog = lookup::catalog(store.read())?;
     let preset = preset::read_preset(&args.source.file, &text, &catalog)?;
+    secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
     let newest = newest(store.read(), &catalog, preset.slug.as_str())?;
     let valid = Valid {
         slug: preset.slug.clone(),
@@ -156,7 +159,11 @@ fn append(store: &mut Store, session: &Session, new: &New<'_>) -> Result<Changed
     store.change(session.keep, |tx| {
         let catalog = lookup::catalog(tx)?;
         let preset = preset::read_preset(new.file, new.text, &catalog)?;
+        secretlike::refuse_in(&yaml::parse(new.file, new.text)?)?;
         let slug = preset.slug.as_str();
+        let known = presets::all(tx)?;
+        let others = known.iter().filter(|other| other.slug != preset.slug);
+        names::distinct(&preset.name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?;
         let present = presets::find(tx, slug)?;
         if let Some((base, revision)) = new.base {
             check_base(base, revision, slug, present.as_ref().map(|summary| summary.revision))?;

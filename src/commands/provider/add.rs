@@ -7,11 +7,12 @@ use serde::Serialize;
 use super::super::change::declined;
 use super::super::source::Source;
 use crate::builtin;
-use crate::domain::manifest;
+use crate::domain::{manifest, names, secretlike};
 use crate::error::Exit;
 use crate::lookup;
 use crate::session::Session;
 use crate::store::{self, Keep, audit, providers};
+use crate::yaml;
 
 /// Add a provider by its manifest, or put a changed manifest in force
 ///
@@ -50,8 +51,12 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
         return Err(first.hint_if(rest).into());
     }
     let manifest = manifest::load(&args.source.file, &text)?;
+    secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
     let mut store = session.store()?;
-    let present = providers::all(store.read())?.into_iter().find(|provider| provider.slug == manifest.provider);
+    let (present, others): (Vec<_>, Vec<_>) =
+        providers::all(store.read())?.into_iter().partition(|provider| provider.slug == manifest.provider);
+    names::distinct(&manifest.title, others.iter().map(|other| (other.slug.as_str(), other.name.as_str())))?;
+    let present = present.into_iter().next();
     let hash = store::hash(&text);
     let unchanged = present.as_ref().is_some_and(|present| present.manifest_hash == hash);
     // The very text that is shipped is the built-in one again.

@@ -116,6 +116,7 @@ name: Crowd
 providers:
   crowd:
     sync_frequency: hourly
+    allow_insecure_http: true
     field_mappings: {learner.external_id: learner_id, learner.last_name: last_name}
 ",
     );
