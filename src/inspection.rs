@@ -12,7 +12,7 @@ use crate::store::check::{Check, Finding};
 use crate::store::organizations::{self, Organization};
 use crate::store::presets::Summary;
 use crate::store::providers::Provider;
-use crate::store::{Connection, credentials, hash, overrides, presets, providers};
+use crate::store::{Connection, credentials, deposits, hash, overrides, presets, providers, sealing_keys};
 use crate::vault::Vault;
 
 fn finding(check: Check, place: String, problem: impl ToString) -> Finding {
@@ -125,6 +125,28 @@ pub(crate) fn credentials_that_do_not_open(connection: &Connection, vault: &Vaul
         }
     }
     Ok((findings, count))
+}
+
+/// Returns the deposits that do not open, and the keys for them that were not made with the master key.
+pub(crate) fn deposits_that_do_not_open(connection: &Connection, vault: &Vault) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    if !deposits::are_there(connection)? {
+        return Ok(findings);
+    }
+    for stored in sealing_keys::all(connection)? {
+        if let Err(error) = vault.prove(&stored) {
+            findings.push(finding(Check::Sealed, format!("sealing_keys {}", stored.id), error.message));
+        }
+    }
+    for organization in organizations::all(connection, true)? {
+        for deposit in deposits::all(connection, organization.id)? {
+            if let Err(error) = vault.opens_deposit(connection, &organization, &deposit) {
+                let place = format!("credential_deposits {}/{}/{}", organization.slug, deposit.provider, deposit.field);
+                findings.push(finding(Check::Sealed, place, format!("does not open: {error:#}")));
+            }
+        }
+    }
+    Ok(findings)
 }
 
 fn place(organization: &Organization, provider: &Name, field: &Name) -> String {

@@ -159,14 +159,24 @@ impl MasterKey {
         bytes
     }
 
+    /// Returns a key encrypted, whatever it is for, bound to where it belongs.
+    pub(crate) fn close(&self, key: &[u8], data: &AssociatedData) -> Result<Sealed> {
+        sealed::encrypt(&self.0, data, key)
+    }
+
+    /// Returns a key that [`MasterKey::close`] encrypted; nothing where it was changed or moved, or under another key.
+    pub(crate) fn open(&self, sealed: &Sealed, data: &AssociatedData) -> Option<Zeroizing<Vec<u8>>> {
+        sealed::decrypt(&self.0, data, sealed)
+    }
+
     /// Returns the data key encrypted, bound to where it belongs.
     pub(crate) fn wrap(&self, key: &DataKey, context: &DekContext<'_>) -> Result<Sealed> {
-        sealed::encrypt(&self.0, &context.associated_data(), &*key.0)
+        self.close(&*key.0, &context.associated_data())
     }
 
     /// Returns the data key of an organization; `slug` is its name for the error message.
     pub(crate) fn unwrap(&self, sealed: &Sealed, context: &DekContext<'_>, slug: &str) -> Result<DataKey, UserError> {
-        let bytes = sealed::decrypt(&self.0, &context.associated_data(), sealed);
+        let bytes = self.open(sealed, &context.associated_data());
         match bytes.as_deref().and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok()) {
             Some(key) => Ok(DataKey(Zeroizing::new(key))),
             None => Err(UserError::new(

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::text::{self, stamp};
-use super::tokens;
+use super::{deposits, tokens};
 use crate::domain::names::Name;
 use crate::secrets::Sealed;
 
@@ -81,7 +81,8 @@ pub(crate) fn find(
     Ok(connection.query_row(&sql, parameters, from_row).optional()?)
 }
 
-/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, data keys, check values.
+/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, data keys, check values,
+/// deposits and what opens them.
 pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Sealed)>> {
     let mut statement = connection.prepare(
         "SELECT 'organization_credentials ' || o.slug || '/' || p.slug || '/' || c.field, c.sealed
@@ -94,7 +95,9 @@ pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Seal
          SELECT 'master_keys ' || key_id, check_value FROM master_keys",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, Sealed::from_bytes(row.get(1)?))))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut values: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    values.extend(deposits::sealed_values(connection)?);
+    Ok(values)
 }
 
 /// Makes room for the next version of a field in place of the current one. Returns its id and version, which the sealed

@@ -1,6 +1,7 @@
 //! Seals what is secret into the database and opens it again, with the master key in hand.
 
 mod credentials;
+mod deposits;
 mod tokens;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use ring::rand::SystemRandom;
 
 pub(crate) use credentials::Opened;
+pub(crate) use deposits::{deposit, sealing_key};
 pub(crate) use tokens::KeptToken;
 
 use crate::error::{Exit, UserError};

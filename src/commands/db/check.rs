@@ -57,6 +57,7 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<Exit> {
         let (closed, count) = inspection::credentials_that_do_not_open(connection, vault)?;
         opened = Some(count - closed.len());
         findings.extend(closed);
+        findings.extend(inspection::deposits_that_do_not_open(connection, vault)?);
     }
     let checked = Checked {
         path: absolute(store.path()),
@@ -91,7 +92,8 @@ fn mend(finding: &Finding) -> String {
         (check::Check::Structure | check::Check::References | check::Check::Schema, _) => None,
         (_, "organization_integration_overrides") => Some("skillsctl override edit"),
         (_, "organizations") => Some("skillsctl org edit"),
-        (_, "organization_credentials" | "data_keys") => Some("skillsctl credential set"),
+        (_, "sealing_keys") => Some("skillsctl credential sealing-key create --rekey"),
+        (_, "organization_credentials" | "data_keys" | "credential_deposits") => Some("skillsctl credential set"),
         (_, "provider_manifests" | "integration_providers") => Some("skillsctl provider add"),
         (_, "integration_preset_defaults" | "integration_presets") => Some("skillsctl preset apply"),
         _ => None,
