@@ -12,7 +12,9 @@ use crate::store::credentials::Credential;
 use crate::store::organizations::{self, Organization};
 use crate::store::presets::Summary;
 use crate::store::providers::Provider;
-use crate::store::{Connection, credentials, hash, keys, overrides, presets, providers, tokens};
+use crate::store::{
+    Connection, credentials, deposits, hash, keys, overrides, presets, providers, sealing_keys, tokens,
+};
 use crate::vault::Vault;
 
 fn finding(check: Check, place: String, problem: impl ToString) -> Finding {
@@ -120,6 +122,7 @@ pub(crate) struct Opened {
     /// Of every stage.
     pub(crate) credentials: usize,
     pub(crate) tokens: usize,
+    pub(crate) deposits: usize,
     pub(crate) closed: Vec<Finding>,
 }
 
@@ -129,6 +132,14 @@ pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened>
     for wrapped in keys::wrapped(connection)? {
         let outcome = vault.unwraps(&wrapped);
         tell(&mut opened.closed, &mut opened.keys, || wrapped.place.to_string(), outcome);
+    }
+    let has_deposits = deposits::are_there(connection)?;
+    let pairs = if has_deposits { sealing_keys::all(connection)? } else { Vec::new() };
+    for pair in pairs {
+        // The public half is in the clear: another one in its place would have what is deposited sealed to a stranger.
+        if let Err(error) = vault.prove(&pair) {
+            opened.closed.push(finding(Check::Sealed, format!("sealing_keys {}", pair.id), error.message));
+        }
     }
     let kept = tokens::all(connection)?;
     for organization in organizations::all(connection, true)? {
@@ -141,6 +152,12 @@ pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened>
         for found in kept.iter().filter(|found| found.organization_id == organization.id) {
             let outcome = vault.token_opens(connection, &organization, found);
             tell(&mut opened.closed, &mut opened.tokens, || found.place(), outcome);
+        }
+        let waiting = if has_deposits { deposits::all(connection, organization.id)? } else { Vec::new() };
+        for deposit in waiting {
+            let place = || format!("credential_deposits {}/{}/{}", organization.slug, deposit.provider, deposit.field);
+            let outcome = vault.opens_deposit(connection, &organization, &deposit);
+            tell(&mut opened.closed, &mut opened.deposits, place, outcome);
         }
     }
     Ok(opened)

@@ -16,7 +16,7 @@ use crate::lookup::Library;
 use crate::store::organizations::{Organization, Status};
 use crate::store::providers::Provider;
 use crate::store::runs::{self, Outcome, Run};
-use crate::store::{Connection, credentials, overrides, quarantine};
+use crate::store::{Connection, credentials, deposits, overrides, quarantine};
 use crate::sync::due::seed;
 
 /// How one provider of one organization stands.
@@ -32,6 +32,8 @@ pub(crate) enum Standing {
     /// The last run left some records or streams out.
     Partial,
     Running,
+    /// A credential that is needed waits, deposited, for the next sync to take it in.
+    CredentialsDeposited,
     NeverSynced,
     /// The last run stopped to go on later, as the provider asked or because its time was over.
     Deferred,
@@ -58,6 +60,8 @@ pub(crate) struct Field {
     pub(crate) field: Name,
     pub(crate) title: String,
     pub(crate) set: bool,
+    /// Whether a value waits to be taken in.
+    pub(crate) deposited: bool,
     pub(crate) required: bool,
 }
 
@@ -125,6 +129,7 @@ struct Known {
     overrides: HashMap<(i64, i64), Overrides>,
     last_runs: HashMap<(i64, i64), LastRuns>,
     set: HashMap<(i64, i64), BTreeSet<Name>>,
+    deposited: HashMap<(i64, i64), BTreeSet<Name>>,
     quarantined: HashMap<(i64, i64), u64>,
 }
 
@@ -135,6 +140,7 @@ impl Known {
             overrides: overrides::all(connection)?,
             last_runs: runs::all_last_runs(connection)?,
             set: credentials::fields_set(connection)?,
+            deposited: deposits::fields_waiting(connection)?,
             quarantined: quarantine::counts(connection)?,
         })
     }
@@ -155,8 +161,11 @@ impl Pair<'_> {
         let ids = (organization.id, provider.id);
         let none = BTreeSet::new();
         let set = known.set.get(&ids).unwrap_or(&none);
-        let missing_credentials: Vec<Name> =
-            secrets_missing(manifest, settings, |name| set.contains(name)).into_iter().cloned().collect();
+        let deposited = known.deposited.get(&ids).unwrap_or(&none);
+        let not_set = secrets_missing(manifest, settings, |name| set.contains(name));
+        let (waiting, missing): (Vec<&Name>, Vec<&Name>) =
+            not_set.into_iter().partition(|name| deposited.contains(*name));
+        let missing_credentials: Vec<Name> = missing.into_iter().cloned().collect();
         let missing_settings: Vec<Name> = settings.missing(manifest).into_iter().cloned().collect();
         let mut last_run = runs::latest(connection, ids.0, ids.1)?;
         if let Some(run) = &mut last_run {
@@ -172,7 +181,8 @@ impl Pair<'_> {
         } else if !settings.enabled() {
             Standing::Disabled
         } else {
-            standing(last_run.as_ref(), !missing_credentials.is_empty(), !missing_settings.is_empty())
+            let missing = (!missing_settings.is_empty(), !missing_credentials.is_empty(), !waiting.is_empty());
+            standing(last_run.as_ref(), missing)
         };
         let last = known.last_runs.get(&ids).copied().unwrap_or_default();
         let frequency = settings.frequency();
@@ -190,7 +200,7 @@ impl Pair<'_> {
             next,
             frequency,
             custom_frequency: custom.is_some_and(|resolved| resolved.origin == Origin::Override),
-            credentials: self.fields(set),
+            credentials: self.fields(set, deposited),
             missing_credentials,
             missing_settings,
             quarantined: known.quarantined.get(&ids).copied().unwrap_or(0),
@@ -199,17 +209,19 @@ impl Pair<'_> {
         })
     }
 
-    /// Returns the credential fields that are needed, or set and of use.
-    fn fields(&self, set: &BTreeSet<Name>) -> Vec<Field> {
+    /// Returns the credential fields that are needed, or there and of use.
+    fn fields(&self, set: &BTreeSet<Name>, deposited: &BTreeSet<Name>) -> Vec<Field> {
         let needed = secrets_needed(self.manifest, self.settings).into_iter();
+        let is_there = |name: &Name| set.contains(name) || deposited.contains(name);
         needed
             .filter(|(name, need)| {
-                *need == manifest::Need::Required || (*need == manifest::Need::Optional && set.contains(*name))
+                *need == manifest::Need::Required || (*need == manifest::Need::Optional && is_there(name))
             })
             .map(|(name, need)| Field {
                 field: name.clone(),
                 title: self.manifest.secrets.get(name).map(|spec| spec.title.clone()).unwrap_or_default(),
                 set: set.contains(name),
+                deposited: deposited.contains(name),
                 required: need == manifest::Need::Required,
             })
             .collect()
@@ -225,11 +237,15 @@ pub(crate) fn believed(run: &Run, is_running: &IsRunning<'_>) -> Outcome {
 }
 
 /// Returns how an enabled provider stands.
-fn standing(last_run: Option<&Run>, credentials_missing: bool, settings_missing: bool) -> Standing {
+fn standing(
+    last_run: Option<&Run>,
+    (settings_missing, credentials_missing, credentials_waiting): (bool, bool, bool),
+) -> Standing {
     match last_run.map(|run| run.outcome) {
         Some(Outcome::Running) => Standing::Running,
         _ if settings_missing => Standing::SettingsMissing,
         _ if credentials_missing => Standing::CredentialsMissing,
+        _ if credentials_waiting => Standing::CredentialsDeposited,
         None => Standing::NeverSynced,
         Some(Outcome::Ok) => Standing::Connected,
         Some(Outcome::Partial) => Standing::Partial,

@@ -5,14 +5,16 @@ use clap::Args;
 use ring::rand::SystemRandom;
 use serde::Serialize;
 
+use super::change;
 use crate::config::{self, KeySource};
 use crate::domain::{manifest, preset};
 use crate::error::{Exit, UserError};
 use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
-use crate::store::{self, Keep, audit, keys, presets, providers};
-use crate::{builtin, lookup, vault};
+use crate::store::{self, Keep, audit, keys, presets, providers, sealing_keys};
+use crate::vault::{self, Vault};
+use crate::{builtin, lookup};
 
 /// Create the database, the master key, and the built-in providers and presets
 ///
@@ -31,6 +33,8 @@ struct Initialized {
     key_id: String,
     database_created: bool,
     key_created: bool,
+    /// The id of the public key that values are deposited to where there is no master key.
+    sealing_key: String,
     providers_loaded: Vec<String>,
     presets_loaded: Vec<String>,
 }
@@ -49,15 +53,17 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     let database_created = store::create(&paths.db)?;
     let mut store = session.store()?;
     let registered = keys::in_force(store.read())?.is_some();
-    let (key_id, source, key_created) = if registered {
+    let (vault, source, key_created) = if registered {
         let source = KeySource::resolve(&session.key_flags, &session.environment)?;
-        (session.vault(&store)?.key_id(), source.to_string(), false)
+        (session.vault(&store)?, source.to_string(), false)
     } else {
         let (key, source, created) = first_key(session)?;
         let database_id = store.database_id().to_owned();
         store.change(Keep::Yes, |tx| vault::register(tx, &database_id, &key, session.now))?;
-        (key.id(), source, created)
+        (Vault::unlock(&store, [anyhow::Ok(key)])?, source, created)
     };
+    let key_id = vault.key_id();
+    let sealing_key = store.change(Keep::Yes, |tx| sealing_key(tx, &vault, session))?;
     let (providers_loaded, presets_loaded) = store.change(Keep::Yes, |tx| load_built_in(tx, session))?;
     let initialized = Initialized {
         database: paths.db.display().to_string(),
@@ -65,6 +71,7 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
         key_id: key_id.to_string(),
         database_created,
         key_created,
+        sealing_key,
         providers_loaded,
         presets_loaded,
     };
@@ -75,6 +82,7 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
             &[
                 ("database", Cell::text(format!("{} ({})", initialized.database, made(database_created)))),
                 ("master key", Cell::text(format!("{} ({}, id {key_id})", initialized.key_source, made(key_created)))),
+                ("sealing key", Cell::text(&initialized.sealing_key)),
                 ("providers", Cell::text(loaded(&initialized.providers_loaded))),
                 ("presets", Cell::text(loaded(&initialized.presets_loaded))),
             ],
@@ -88,6 +96,16 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
         session.output.note("next: skillsctl org create");
     }
     Ok(Exit::Done)
+}
+
+/// Returns the id of the sealing key, which is made where there is none.
+fn sealing_key(tx: &store::Connection, vault: &Vault, session: &Session) -> Result<String> {
+    if let Some(present) = sealing_keys::in_force(tx)? {
+        return Ok(present.id);
+    }
+    let id = vault.new_sealing_key(tx, (&session.actor, session.now))?.id();
+    change::record(tx, session, ("sealing-key create", &id), (None, Some(&id)))?;
+    Ok(id)
 }
 
 /// Returns the master key of a database that knows none yet, made anew where there is none.

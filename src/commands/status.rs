@@ -172,6 +172,7 @@ fn state(standing: Standing) -> Cell {
         Standing::Interrupted => (State::Doubtful, "interrupted"),
         Standing::CredentialsMissing => (State::Failed, "credentials missing"),
         Standing::SettingsMissing => (State::Failed, "settings missing"),
+        Standing::CredentialsDeposited => (State::Neutral, "credentials deposited"),
         Standing::Running => (State::Running, "running"),
         Standing::NeverSynced => (State::Neutral, "never synced"),
         Standing::Deferred => (State::Neutral, "waiting"),
@@ -204,8 +205,12 @@ fn credentials(row: &Row) -> String {
         let names: Vec<&str> = row.missing_credentials.iter().map(Name::as_str).collect();
         return format!("missing: {}", names.join(", "));
     }
-    let set = row.credentials.iter().filter(|field| field.set);
-    set.map(|field| format!("{} ••••••••", title(field))).collect::<Vec<_>>().join(", ")
+    let told = row.credentials.iter().filter_map(|field| match (field.set, field.deposited) {
+        (true, _) => Some(format!("{} ••••••••", title(field))),
+        (false, true) => Some(format!("{} deposited", title(field))),
+        (false, false) => None,
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a credential's title as far as it fits a line, else its field's name.

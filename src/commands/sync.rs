@@ -109,6 +109,9 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
         return finish(session, &Report { runs: Vec::new(), not_begun: 0 }, began, args.all);
     }
     let vault = session.vault(&store)?;
+    if let Err(forged) = vault.prove_sealing_keys(store.read()) {
+        session.output.warn(format!("{forged:#}: see `skillsctl credential sealing-key show`"));
+    }
     let stop = Stop::watch()?;
     let drawn = Drawn::new(session.output.progress());
     let options = Options {

@@ -7,12 +7,15 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+use super::deposit;
+
 /// The algorithm's mark in the first byte, so that another can follow one day.
 const AES_256_GCM_ID: u8 = 1;
 const HEADER_LEN: usize = 1 + NONCE_LEN;
 const TAG_LEN: usize = 16;
 
-/// An encrypted value as the database holds it: algorithm, 12 bytes of nonce, ciphertext and tag.
+/// An encrypted value as the database holds it: algorithm, 12 bytes of nonce, ciphertext and tag; of a deposit, what
+/// `deposit.rs` says.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sealed(Vec<u8>);
 
@@ -24,7 +27,12 @@ impl Sealed {
 
     /// Returns whether these can be a sealed value at all: of a known algorithm, and long enough.
     pub(crate) fn is_well_formed(&self) -> bool {
-        self.0.len() >= HEADER_LEN + TAG_LEN && self.0[0] == AES_256_GCM_ID
+        let least = match self.0.first() {
+            Some(&AES_256_GCM_ID) => HEADER_LEN + TAG_LEN,
+            Some(&deposit::HPKE_ID) => deposit::SHORTEST,
+            _ => return false,
+        };
+        self.0.len() >= least
     }
 
     /// Returns the bytes to store.
@@ -53,6 +61,11 @@ impl AssociatedData {
 
     pub(super) fn number(self, part: i64) -> Self {
         self.part(&part.to_be_bytes())
+    }
+
+    /// Returns all parts as they are authenticated.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     fn part(mut self, part: &[u8]) -> Self {

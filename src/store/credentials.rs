@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::text::{self, stamp};
-use super::{keys, tokens};
+use super::{deposits, keys, tokens};
 use crate::domain::names::Name;
 use crate::secrets::Sealed;
 
@@ -89,7 +89,8 @@ pub(crate) fn find(
     Ok(connection.query_row(&sql, parameters, from_row).optional()?)
 }
 
-/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, keys, check values.
+/// Returns everything that is sealed, each with the place it stands in: credentials of all stages, keys, check values,
+/// tokens and deposits.
 pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Sealed)>> {
     let mut statement = connection.prepare(
         "SELECT 'organization_credentials ' || o.slug || '/' || p.slug || '/' || c.field, c.sealed
@@ -103,6 +104,7 @@ pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Seal
     values.extend(keys::wrapped(connection)?.into_iter().map(|key| (key.place.to_string(), key.sealed)));
     let tokens = tokens::all(connection)?.into_iter();
     values.extend(tokens.map(|found| (found.place(), found.token.sealed)));
+    values.extend(deposits::sealed_values(connection)?);
     Ok(values)
 }
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::sealing_keys;
 use super::text::{self, stamp};
 use crate::error::UserError;
 use crate::mutants;
@@ -67,6 +68,8 @@ pub(crate) fn delete_master_key(tx: &Connection, id: KeyId) -> Result<()> {
 pub(crate) enum Place {
     /// A key that the credentials of an organization are sealed under.
     DataKey { organization_id: i64, organization: String, version: i64 },
+    /// The private half of a sealing key, which opens deposits.
+    OpeningKey { id: String },
 }
 
 /// As in a finding of `db check`: the table, and what the row is known by.
@@ -74,6 +77,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::DataKey { organization, version, .. } => write!(f, "data_keys {organization} version {version}"),
+            Place::OpeningKey { id } => write!(f, "sealing_keys {id}"),
         }
     }
 }
@@ -101,7 +105,9 @@ pub(crate) fn wrapped(connection: &Connection) -> Result<Vec<Wrapped>> {
         };
         Ok(Wrapped { place, key_id: key_id(row)?, sealed: Sealed::from_bytes(row.get("wrapped")?) })
     })?;
-    Ok(data_keys.collect::<rusqlite::Result<_>>()?)
+    let mut wrapped = data_keys.collect::<rusqlite::Result<Vec<_>>>()?;
+    wrapped.extend(sealing_keys::wrapped(connection)?);
+    Ok(wrapped)
 }
 
 /// Stores a key as another master key wraps it.
@@ -110,6 +116,10 @@ pub(crate) fn rewrap(tx: &Connection, place: &Place, key_id: KeyId, sealed: &Sea
         Place::DataKey { organization_id, version, .. } => tx.execute(
             "UPDATE data_keys SET key_id = ?3, wrapped = ?4 WHERE organization_id = ?1 AND version = ?2",
             (organization_id, version, key_id.to_string(), sealed.as_bytes()),
+        )?,
+        Place::OpeningKey { id } => tx.execute(
+            "UPDATE sealing_keys SET key_id = ?2, wrapped = ?3 WHERE id = ?1",
+            (id, key_id.to_string(), sealed.as_bytes()),
         )?,
     };
     if mutants::on("rewrap-one-by-one") {
@@ -202,7 +212,7 @@ pub(crate) fn delete_unused_data_keys(tx: &Connection, organization_id: i64) -> 
     Ok(())
 }
 
-fn key_id(row: &Row<'_>) -> rusqlite::Result<KeyId> {
+pub(super) fn key_id(row: &Row<'_>) -> rusqlite::Result<KeyId> {
     row.get_ref("key_id")?.as_str()?.parse().map_err(|error: UserError| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
     })

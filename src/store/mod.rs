@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
+pub(crate) mod deposits;
 pub(crate) mod keys;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
@@ -14,6 +15,7 @@ pub(crate) mod quarantine;
 pub(crate) mod records;
 pub(crate) mod restore;
 pub(crate) mod runs;
+pub(crate) mod sealing_keys;
 pub(crate) mod state;
 pub(crate) mod tokens;
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::due::{Due, Wanted};
 use super::lock::Taken;
+use super::resolve::Plan;
 use super::run::{self, Ended, Told};
 use super::turn::{Turn, Turns};
 use super::{Engine, Event, lock, resolve};
@@ -18,6 +19,7 @@ use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::organizations::Organization;
 use crate::store::runs::{self, Outcome, Tally, Trigger};
+use crate::vault::Opened;
 
 /// How many runs may have begun for each that works: the others wait for their provider, or for a turn.
 const BEGUN_PER_JOB: usize = 4;
@@ -238,8 +240,8 @@ fn failed(engine: &Engine<'_>, names: (&str, &str), fault: anyhow::Error, took: 
 }
 
 fn one(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, provider: &Name) -> Result<Ended> {
-    let planned = resolve::plan(engine, organization, provider).and_then(|plan| {
-        let opened = engine.vault.open(engine.store().read(), organization, &plan.provider)?;
+    let planned = resolve::plan(engine, organization, provider).and_then(|mut plan| {
+        let opened = opened(engine, &mut plan)?;
         Ok((plan, opened))
     });
     match planned {
@@ -249,6 +251,20 @@ fn one(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, provid
             Err(fault) => Err(fault),
         },
     }
+}
+
+/// Opens the credentials of a plan, those too that were deposited.
+fn opened(engine: &Engine<'_>, plan: &mut Plan) -> Result<Opened> {
+    let mut store = engine.store();
+    let place = (&plan.organization, &plan.provider);
+    let by = (engine.options.actor.as_str(), engine.now());
+    let intake = engine.vault.take_in(&mut store, place, &plan.manifest, by)?;
+    let opened = engine.vault.open(store.read(), place.0, place.1)?;
+    let missing = plan.credentials.iter().filter(|field| !opened.secrets.contains_key(*field));
+    intake.suffices(&missing.collect::<Vec<_>>())?;
+    plan.warnings.extend_from_slice(&intake.warnings);
+    plan.doubts = intake.warnings;
+    Ok(opened)
 }
 
 /// Logs a run that could not even be planned, so that `status` and `log` show it.

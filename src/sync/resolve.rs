@@ -10,7 +10,7 @@ use super::filter::Filters;
 use super::transform::Transform;
 use crate::connector::{Connector, Keeper, Parts};
 use crate::domain::entity::Entity;
-use crate::domain::manifest::{Manifest, Stream};
+use crate::domain::manifest::{Manifest, Stream, secrets_missing};
 use crate::domain::moment::Range;
 use crate::domain::names::Name;
 use crate::domain::settings::{Effective, feeding_stream};
@@ -27,11 +27,15 @@ pub(super) struct Plan {
     pub(super) provider: Provider,
     pub(super) manifest: Manifest,
     pub(super) settings: BTreeMap<String, Value>,
+    /// The credentials without which no request can be sent.
+    pub(super) credentials: Vec<Name>,
     pub(super) streams: Vec<StreamPlan>,
     /// The names of all streams that feed an entity, those left out of this run too.
     pub(super) feeding: Vec<String>,
     /// What is to be said of the run whatever comes of it.
     pub(super) warnings: Vec<String>,
+    /// Those of the warnings that are said even where the others are not.
+    pub(super) doubts: Vec<String>,
     /// Changes whenever the shape of any stream does.
     pub(super) shape: String,
 }
@@ -145,6 +149,7 @@ pub(super) fn planned(
     if streams.is_empty() {
         return Err(nothing_to_read(only, organization, &manifest));
     }
+    let credentials = secrets_missing(&manifest, &settings, |_| false).into_iter().cloned().collect();
     let settings = settings.declared();
     let shape = crate::store::hash(&shapes.join("\n"))[..16].to_owned();
     Ok(Plan {
@@ -152,9 +157,11 @@ pub(super) fn planned(
         provider,
         settings,
         manifest,
+        credentials,
         streams,
         feeding: feeding_names,
         warnings,
+        doubts: Vec::new(),
         shape,
     })
 }

@@ -32,7 +32,7 @@ pub(super) struct Ended {
 pub(super) struct Told {
     /// The streams that were read in full because settings have changed.
     pub(super) reread: Vec<String>,
-    /// Warnings that rows may not be what is at the provider. They are among the others too.
+    /// Warnings that rows, or credentials, may not be what they should be. They are among the others too.
     pub(super) doubts: Vec<String>,
 }
 
@@ -68,7 +68,8 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
     );
     let connector = plan.connector(engine, secrets, &tokens);
     let room = records::room(engine.store().read(), &plan.organization)?;
-    let (tally, warnings, told) = (Tally::default(), plan.warnings.clone(), Told::default());
+    let told = Told { doubts: plan.doubts.clone(), ..Told::default() };
+    let (tally, warnings) = (Tally::default(), plan.warnings.clone());
     let tried = Tried::default();
     let connector = &connector;
     let mut run = Run { engine, plan, connector, turn, credential, log, tally, warnings, told, room, tried };

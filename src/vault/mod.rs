@@ -1,18 +1,20 @@
 //! Seals what is secret into the database and opens it again, with the master key in hand.
 
 mod credentials;
+mod deposits;
 mod rotation;
 mod tokens;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 pub(crate) use credentials::Opened;
+pub(crate) use deposits::{deposit, sealing_key};
 use ring::rand::SystemRandom;
 pub(crate) use rotation::{Change, Rotated, rekey, retire, rotate};
 pub(crate) use tokens::KeptToken;
 
 use crate::error::{Exit, UserError};
-use crate::secrets::{AssociatedData, DataKey, DekContext, KeyId, MasterKey, Names};
+use crate::secrets::{AssociatedData, DataKey, DekContext, KeyId, MasterKey, Names, OpeningKey};
 use crate::store::keys::{self, Place, Registered, Wrapped, WrappedKey};
 use crate::store::organizations::Organization;
 use crate::store::{Connection, Store};
@@ -105,6 +107,7 @@ impl Vault {
                 DekContext { db_id: &self.database_id, organization_id: *organization_id, version: *version }
                     .associated_data()
             }
+            Place::OpeningKey { id } => OpeningKey::associated_data(&self.database_id, id),
         }
     }
 

@@ -26,13 +26,18 @@ fn field(world: &World, provider: &str, field: &str) -> Value {
 
 /// Fails if the sentinel stands anywhere: in the output, or in a file of the world, plain or in disguise.
 fn is_nowhere(world: &World, ended: &[&Ended]) {
+    stands_nowhere(SENTINEL, world, ended);
+}
+
+/// Fails if a secret stands anywhere.
+pub(super) fn stands_nowhere(secret: &str, world: &World, ended: &[&Ended]) {
     let forms = [
-        SENTINEL.to_owned(),
-        SENTINEL.chars().rev().collect(),
-        base64(SENTINEL.as_bytes()),
-        base64(SENTINEL.as_bytes()).trim_end_matches('=').to_owned(),
-        SENTINEL.bytes().map(|byte| format!("{byte:02x}")).collect(),
-        SENTINEL.bytes().map(|byte| format!("{byte:02X}")).collect(),
+        secret.to_owned(),
+        secret.chars().rev().collect(),
+        base64(secret.as_bytes()),
+        base64(secret.as_bytes()).trim_end_matches('=').to_owned(),
+        secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        secret.bytes().map(|byte| format!("{byte:02X}")).collect(),
     ];
     for ended in ended {
         for form in &forms {

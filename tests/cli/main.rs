@@ -20,6 +20,7 @@ mod overrides;
 mod powerbi;
 mod preset;
 mod provider;
+mod provisioning;
 mod quarantine;
 mod record;
 mod schema;

@@ -77,7 +77,9 @@ pub fn template(learners: u64, employers: u64, read: bool) -> Template {
         for (field, value) in
             [("client_id", "client"), ("client_secret", "not-so-secret"), ("refresh_token", "refresh-0")]
         {
-            done(&format!("credential set {slug} harbour {field} --from-stdin"), value);
+            // One of them is still to be taken in when the story begins.
+            let how = if field == "client_secret" { " --sealed" } else { "" };
+            done(&format!("credential set {slug} harbour {field} --from-stdin{how}"), value);
         }
     }
     done("sync other", "");

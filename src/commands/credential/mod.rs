@@ -1,5 +1,7 @@
 //! `credential`: what logs in at providers. Values go in and never come out.
 
+mod deposit;
+mod sealing_key;
 mod set;
 mod test;
 
@@ -18,9 +20,11 @@ use crate::lookup::{self, Integration};
 use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::session::Session;
 use crate::store::credentials::{self, Credential};
+use crate::store::deposits::{self, Deposit};
 use crate::store::organizations::{self, Organization};
 use crate::store::providers::{self, Provider};
 use crate::store::{Keep, audit, stamp};
+use deposit::Waiting;
 
 /// Set, list, test and delete the credentials of an organization
 #[derive(Debug, Args)]
@@ -35,6 +39,8 @@ enum Verb {
     Set(set::SetArgs),
     Test(test::TestArgs),
     Delete(DeleteArgs),
+    #[command(subcommand)]
+    SealingKey(sealing_key::Verb),
 }
 
 /// List every credential field of an organization's providers: whether it is set, never its value
@@ -70,6 +76,7 @@ pub(crate) fn run(args: CredentialArgs, session: &Session) -> Result<Exit> {
         Verb::Set(args) => set::run(&args, session),
         Verb::Test(args) => test::run(&args, session),
         Verb::Delete(args) => delete(&args, session),
+        Verb::SealingKey(verb) => sealing_key::run(verb, session),
     }
 }
 
@@ -78,6 +85,10 @@ pub(crate) fn run(args: CredentialArgs, session: &Session) -> Result<Exit> {
 #[serde(rename_all = "snake_case")]
 enum FieldState {
     Set,
+    /// Not set, and a deposit of it waits for a process that has the master key.
+    Deposited,
+    /// Not set, and its deposit did not open or does not have the form of the field.
+    DepositRefused,
     /// Not set, and no sync can start without it.
     Missing,
     /// Not set, and not needed.
@@ -89,10 +100,12 @@ enum FieldState {
 }
 
 impl FieldState {
-    fn of(need: Need, set: bool) -> Self {
+    fn of(need: Need, set: bool, deposit: Option<&Deposit>) -> Self {
         match (need, set) {
             (Need::Unused, true) => FieldState::Dormant,
             (_, true) => FieldState::Set,
+            (_, false) if deposit.is_some_and(|deposit| deposit.refused.is_some()) => FieldState::DepositRefused,
+            (_, false) if deposit.is_some() => FieldState::Deposited,
             (Need::Required, false) => FieldState::Missing,
             (Need::Optional, false) => FieldState::Optional,
             (Need::Unused, false) => FieldState::Unused,
@@ -102,6 +115,8 @@ impl FieldState {
     fn cell(self) -> Cell {
         match self {
             FieldState::Set => Cell::state(State::Ok, "set"),
+            FieldState::Deposited => Cell::state(State::Neutral, "deposited"),
+            FieldState::DepositRefused => Cell::state(State::Failed, "deposit refused"),
             FieldState::Missing => Cell::state(State::Failed, "missing"),
             FieldState::Optional => Cell::state(State::Neutral, "optional"),
             FieldState::Unused => Cell::state(State::Neutral, "unused"),
@@ -120,12 +135,20 @@ struct Field {
     fingerprint: Option<String>,
     set_at: Option<String>,
     set_by: Option<String>,
+    /// A value that waits to be taken in, also where one is set; null without one.
+    deposit: Option<Waiting>,
     #[serde(skip)]
     at: Option<DateTime<Utc>>,
 }
 
 impl Field {
-    fn new(provider: &Name, field: &Name, title: Option<&str>, state: FieldState, stored: Option<&Credential>) -> Self {
+    fn new(
+        (provider, field): (&Name, &Name),
+        title: Option<&str>,
+        state: FieldState,
+        stored: Option<&Credential>,
+        deposit: Option<&Deposit>,
+    ) -> Self {
         Field {
             provider: provider.clone(),
             field: field.clone(),
@@ -135,6 +158,7 @@ impl Field {
             fingerprint: stored.map(|stored| stored.fingerprint.clone()),
             set_at: stored.map(|stored| stamp(stored.created_at)),
             set_by: stored.map(|stored| stored.created_by.clone()),
+            deposit: deposit.map(Waiting::new),
             at: stored.map(|stored| stored.created_at),
         }
     }
@@ -145,7 +169,8 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
     let connection = store.read();
     let organization = organizations::by_slug(connection, &args.org)?;
     let integrations = lookup::pinned_integrations(connection, &organization)?;
-    let fields = fields(&integrations, &credentials::all(connection, organization.id)?);
+    let stored = (credentials::all(connection, organization.id)?, deposits::all(connection, organization.id)?);
+    let fields = fields(&integrations, &stored.0, &stored.1);
     let list = List {
         kind: "CredentialList",
         items: &fields,
@@ -170,6 +195,11 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
                 cell: |field, _| Cell::text_or_empty(field.fingerprint.as_deref()),
             },
             Column { header: "set", priority: 4, cell: |field, _| Cell::time(field.at) },
+            Column {
+                header: "deposited",
+                priority: 2,
+                cell: |field, _| Cell::time(field.deposit.as_ref().map(|deposit| deposit.at)),
+            },
             Column { header: "by", priority: 1, cell: |field, _| Cell::text_or_empty(field.set_by.as_deref()) },
         ],
     )?;
@@ -177,28 +207,33 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
 }
 
 /// Returns the fields that the manifests declare, in the order of the preset, then what else is stored.
-fn fields(integrations: &[Integration], stored: &[Credential]) -> Vec<Field> {
+fn fields(integrations: &[Integration], stored: &[Credential], deposits: &[Deposit]) -> Vec<Field> {
     let find = |provider: &Name, field: &Name| {
         stored.iter().find(|credential| credential.provider == *provider && credential.field == *field)
+    };
+    let deposit = |provider: &Name, field: &Name| {
+        deposits.iter().find(|deposit| deposit.provider == *provider && deposit.field == *field)
     };
     let mut fields = Vec::new();
     for Integration { provider, manifest, settings, .. } in integrations {
         let mut declared: Vec<Field> = secrets_needed(manifest, settings)
             .into_iter()
             .map(|(name, need)| {
-                let stored = find(&provider.slug, name);
+                let (stored, deposit) = (find(&provider.slug, name), deposit(&provider.slug, name));
                 let title = manifest.secrets.get(name).map(|spec| spec.title.as_str());
-                Field::new(&provider.slug, name, title, FieldState::of(need, stored.is_some()), stored)
+                let state = FieldState::of(need, stored.is_some(), deposit);
+                Field::new((&provider.slug, name), title, state, stored, deposit)
             })
             .collect();
         // What is of use comes first.
         declared.sort_by_key(|field| matches!(field.state, FieldState::Unused | FieldState::Dormant));
         fields.append(&mut declared);
     }
-    for credential in stored {
-        let Credential { provider, field, .. } = credential;
+    let names = stored.iter().map(|credential| (&credential.provider, &credential.field));
+    for name @ (provider, field) in names.chain(deposits.iter().map(|deposit| (&deposit.provider, &deposit.field))) {
         if !fields.iter().any(|known| known.provider == *provider && known.field == *field) {
-            fields.push(Field::new(provider, field, None, FieldState::Dormant, Some(credential)));
+            let (stored, deposit) = (find(provider, field), deposit(provider, field));
+            fields.push(Field::new(name, None, FieldState::Dormant, stored, deposit));
         }
     }
     fields
@@ -218,24 +253,30 @@ fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
     let organization = organizations::by_slug(store.read(), &args.org)?;
     let provider = providers::by_slug(store.read(), &args.provider)?;
     let present = credentials::find(store.read(), organization.id, provider.id, &args.field)?;
-    if present.is_none() && !args.if_exists {
+    let waiting = deposits::find(store.read(), (organization.id, provider.id), &args.field)?;
+    if present.is_none() && waiting.is_none() && !args.if_exists {
         return Err(not_set(&organization, &provider, &args.field, &credentials::all(store.read(), organization.id)?));
     }
-    if let Some(present) = &present {
-        let what = format!(
-            "Delete {} of {} for {} (version {}, fingerprint {})?",
-            args.field, provider.name, organization.slug, present.version, present.fingerprint
-        );
+    let is_there = present.is_some() || waiting.is_some();
+    if is_there {
+        let known = match &present {
+            Some(present) => format!("version {}, fingerprint {}", present.version, present.fingerprint),
+            None => "deposited, not taken in yet".to_owned(),
+        };
+        let what = format!("Delete {} of {} for {} ({known})?", args.field, provider.name, organization.slug);
         if session.keep == Keep::Yes && !session.output.confirm_harm(&what)? {
             return Err(declined().into());
         }
         store.change(session.keep, |tx| {
             credentials::delete(tx, organization.id, provider.id, &args.field)?;
+            if let Some(waiting) = &waiting {
+                deposits::delete(tx, waiting.id)?;
+            }
             let entry = audit::Entry {
                 actor: &session.actor,
                 action: "credential delete",
                 subject: &format!("{}/{}/{}", organization.slug, provider.slug, args.field),
-                before: Some(&present.fingerprint),
+                before: present.as_ref().map(|present| present.fingerprint.as_str()),
                 after: None,
             };
             audit::insert(tx, session.now, &entry)
@@ -248,11 +289,11 @@ fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
         organization: organization.slug.as_str(),
         provider: provider.slug.as_str(),
         field: &args.field,
-        outcome: if present.is_some() { "deleted" } else { "unchanged" },
+        outcome: if is_there { "deleted" } else { "unchanged" },
     };
     session.output.one("CredentialDeleted", &deleted, |_| deleted.outcome.to_owned())?;
     session.note_dry_run();
-    if present.is_some() && session.keep == Keep::Yes {
+    if is_there && session.keep == Keep::Yes {
         session.output.note(format!("backups still hold it, sealed; to be sure, replace it at {}", provider.name));
     }
     Ok(Exit::Done)

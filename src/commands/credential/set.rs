@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::deposit::{self, DepositArgs};
 use crate::config::secret_command::{self, Printed};
 use crate::domain::manifest::SecretSpec;
 use crate::domain::names::Name;
@@ -21,9 +22,12 @@ use crate::store::{Keep, audit, credentials, organizations, stamp};
 /// Set a credential of an organization; its value is asked for, hidden, or read from elsewhere
 ///
 /// The value is never an argument: it would stay in the history of the shell and be seen by others on the machine.
+///
+/// Where no master key is at hand, the value is deposited: sealed so that whoever has the master key can take it in, as
+/// the next sync does, and nobody else can read it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  skillsctl credential set acme aptem api_key\n  skillsctl credential set acme aptem api_key --from-command 'pass show acme/aptem'\n  skillsctl credential set acme salesforce private_key --from-file key.pem\n  skillsctl credential set acme hubspot api_key --from-stdin < token"
+    after_help = "Examples:\n  skillsctl credential set acme aptem api_key\n  skillsctl credential set acme aptem api_key --from-command 'pass show acme/aptem'\n  skillsctl credential set acme salesforce private_key --from-file key.pem\n  skillsctl credential set acme hubspot api_key --from-stdin < token\n  skillsctl credential set acme hubspot api_key --from-env HUBSPOT_TOKEN --sealed"
 )]
 pub(super) struct SetArgs {
     /// Slug of the organization
@@ -34,6 +38,8 @@ pub(super) struct SetArgs {
     field: String,
     #[command(flatten)]
     source: Source,
+    #[command(flatten)]
+    deposit: DepositArgs,
     /// Takes whatever else is given, so that it can be refused without being shown.
     #[arg(hide = true, allow_hyphen_values = true, value_name = "NOTHING")]
     refused: Vec<OsString>,
@@ -83,11 +89,15 @@ pub(super) fn run(args: &SetArgs, session: &Session) -> Result<Exit> {
     let provider = &integration.provider;
     let (field, spec) = declared(args, &provider.name, &integration.manifest.secrets)?;
     // Before anybody types a secret in vain, and before anything is written.
-    let vault = session.vault(&store)?;
+    let vault = args.deposit.vault(session, &store)?;
     let label = format!("{} of {} for {}", spec.title, provider.name, organization.name);
     let value = checked(read(&args.source, &label, session)?, field, spec, session)?;
+    let Some(vault) = vault else {
+        return deposit::run(&args.deposit, session, &mut store, (&organization, provider), (field, &value));
+    };
 
     let (stored, changed) = store.change(session.keep, |tx| {
+        deposit::superseded(tx, session, (&organization, provider), field)?;
         let present = credentials::find(tx, organization.id, provider.id, field.as_str())?;
         if let Some(present) = present.as_ref()
             // One that does not open any more is as none: setting it again is how it is mended.

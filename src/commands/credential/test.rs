@@ -129,11 +129,16 @@ impl Tester<'_> {
     fn call(&self, integration: &Integration) -> Result<Vec<(String, String)>, Failure> {
         let Integration { provider, manifest, .. } = integration;
         let settings = integration.settings.declared();
-        let opened = {
-            let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            self.vault.open(store.read(), self.organization, provider).map_err(failure)?
-        };
         let place = (self.organization, provider);
+        let (intake, opened) = {
+            let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let by = (self.session.actor.as_str(), self.session.now);
+            let intake = self.vault.take_in(&mut store, place, manifest, by).map_err(failure)?;
+            (intake, self.vault.open(store.read(), self.organization, provider).map_err(failure)?)
+        };
+        intake.warnings.iter().for_each(|warning| self.session.output.warn(warning));
+        let missing = secrets_missing(manifest, &integration.settings, |name| opened.secrets.contains_key(name));
+        intake.suffices(&missing).map_err(Failure::Refused)?;
         let (tokens, secrets) = Tokens::of((&self.store, self.vault), place, &settings, opened, &self.session.actor);
         self.complete(integration, |name| secrets.contains_key(name)).map_err(Failure::Refused)?;
         if manifest.check.is_none() {

@@ -83,6 +83,7 @@ pub(crate) fn run(_args: &StatusArgs, session: &Session) -> Result<Exit> {
                 ("organizations", rows("organizations")),
                 ("overrides", rows("organization_integration_overrides")),
                 ("credentials", rows("organization_credentials")),
+                ("deposits", rows("credential_deposits")),
                 ("learners", rows("learners")),
                 ("employers", rows("employers")),
                 ("quarantine", rows("quarantine")),
