@@ -116,7 +116,7 @@ pub(crate) fn sealed(connection: &Connection) -> Vec<Finding> {
 pub(crate) fn credentials_that_do_not_open(connection: &Connection, vault: &Vault) -> Result<(Vec<Finding>, usize)> {
     let (mut findings, mut count) = (Vec::new(), 0);
     for organization in organizations::all(connection, true)? {
-        for credential in credentials::all(connection, organization.id)? {
+        for credential in credentials::every_stage(connection, organization.id)? {
             count += 1;
             if let Err(error) = vault.opens(connection, &organization, &credential) {
                 let place = place(&organization, &credential.provider, &credential.field);

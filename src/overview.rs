@@ -3,7 +3,7 @@
 //! Made for a thousand organizations at once: manifests and presets are read once each, and what the database can tell
 //! of all pairs in one query is asked in one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
@@ -59,6 +59,10 @@ pub(crate) struct Field {
     pub(crate) title: String,
     pub(crate) set: bool,
     pub(crate) required: bool,
+    /// How many days ago its value was set.
+    pub(crate) age_days: Option<i64>,
+    /// Whether that is longer ago than its manifest allows.
+    pub(crate) too_old: bool,
 }
 
 /// All that is shown of one provider of one organization.
@@ -82,6 +86,8 @@ pub(crate) struct Overview {
     pub(crate) custom_frequency: bool,
     pub(crate) credentials: Vec<Field>,
     pub(crate) missing_credentials: Vec<Name>,
+    /// The fields whose value is older than it should become.
+    pub(crate) old_credentials: Vec<Name>,
     pub(crate) missing_settings: Vec<Name>,
     pub(crate) quarantined: u64,
 }
@@ -124,7 +130,8 @@ struct Known {
     library: Library,
     overrides: HashMap<(i64, i64), Overrides>,
     last_runs: HashMap<(i64, i64), LastRuns>,
-    set: HashMap<(i64, i64), BTreeSet<Name>>,
+    /// Which fields are set, and since when.
+    set: HashMap<(i64, i64), BTreeMap<Name, DateTime<Utc>>>,
     quarantined: HashMap<(i64, i64), u64>,
 }
 
@@ -153,10 +160,10 @@ impl Pair<'_> {
     fn overview(&self, known: &Known, now: DateTime<Utc>, is_running: &IsRunning<'_>) -> Result<Overview> {
         let Pair { connection, organization, provider, manifest, settings } = self;
         let ids = (organization.id, provider.id);
-        let none = BTreeSet::new();
+        let none = BTreeMap::new();
         let set = known.set.get(&ids).unwrap_or(&none);
         let missing_credentials: Vec<Name> =
-            secrets_missing(manifest, settings, |name| set.contains(name)).into_iter().cloned().collect();
+            secrets_missing(manifest, settings, |name| set.contains_key(name)).into_iter().cloned().collect();
         let missing_settings: Vec<Name> = settings.missing(manifest).into_iter().cloned().collect();
         let mut last_run = runs::latest(connection, ids.0, ids.1)?;
         if let Some(run) = &mut last_run {
@@ -179,7 +186,10 @@ impl Pair<'_> {
         let seed = seed(organization.slug.as_str(), provider.slug.as_str());
         let next = frequency.next(last, organization.time_zone, seed).filter(|_| standing.is_scheduled());
         let custom = settings.values.get(&SettingKey::SyncFrequency);
+        let credentials = self.fields(set, now);
+        let old = credentials.iter().filter(|field| field.too_old);
         Ok(Overview {
+            old_credentials: old.map(|field| field.field.clone()).collect(),
             provider: provider.slug.clone(),
             title: provider.name.clone(),
             kind: provider.kind,
@@ -190,7 +200,7 @@ impl Pair<'_> {
             next,
             frequency,
             custom_frequency: custom.is_some_and(|resolved| resolved.origin == Origin::Override),
-            credentials: self.fields(set),
+            credentials,
             missing_credentials,
             missing_settings,
             quarantined: known.quarantined.get(&ids).copied().unwrap_or(0),
@@ -200,17 +210,24 @@ impl Pair<'_> {
     }
 
     /// Returns the credential fields that are needed, or set and of use.
-    fn fields(&self, set: &BTreeSet<Name>) -> Vec<Field> {
+    fn fields(&self, set: &BTreeMap<Name, DateTime<Utc>>, now: DateTime<Utc>) -> Vec<Field> {
         let needed = secrets_needed(self.manifest, self.settings).into_iter();
         needed
             .filter(|(name, need)| {
-                *need == manifest::Need::Required || (*need == manifest::Need::Optional && set.contains(*name))
+                *need == manifest::Need::Required || (*need == manifest::Need::Optional && set.contains_key(*name))
             })
-            .map(|(name, need)| Field {
-                field: name.clone(),
-                title: self.manifest.secrets.get(name).map(|spec| spec.title.clone()).unwrap_or_default(),
-                set: set.contains(name),
-                required: need == manifest::Need::Required,
+            .map(|(name, need)| {
+                let spec = self.manifest.secrets.get(name);
+                let set_at = set.get(name).copied();
+                let is_over = |set_at| spec.is_some_and(|spec| spec.max_age.is_over(set_at, now));
+                Field {
+                    field: name.clone(),
+                    title: spec.map(|spec| spec.title.clone()).unwrap_or_default(),
+                    set: set_at.is_some(),
+                    required: need == manifest::Need::Required,
+                    age_days: set_at.map(|set_at| (now - set_at).num_days()),
+                    too_old: set_at.is_some_and(is_over),
+                }
             })
             .collect()
     }
