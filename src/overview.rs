@@ -3,7 +3,7 @@
 //! Made for a thousand organizations at once: manifests and presets are read once each, and what the database can tell
 //! of all pairs in one query is asked in one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
@@ -63,6 +63,10 @@ pub(crate) struct Field {
     /// Whether a value waits to be taken in.
     pub(crate) deposited: bool,
     pub(crate) required: bool,
+    /// How many days ago its value was set.
+    pub(crate) age_days: Option<i64>,
+    /// Whether that is longer ago than its manifest allows.
+    pub(crate) too_old: bool,
 }
 
 /// All that is shown of one provider of one organization.
@@ -86,6 +90,8 @@ pub(crate) struct Overview {
     pub(crate) custom_frequency: bool,
     pub(crate) credentials: Vec<Field>,
     pub(crate) missing_credentials: Vec<Name>,
+    /// The fields whose value is older than it should become.
+    pub(crate) old_credentials: Vec<Name>,
     pub(crate) missing_settings: Vec<Name>,
     pub(crate) quarantined: u64,
 }
@@ -128,7 +134,8 @@ struct Known {
     library: Library,
     overrides: HashMap<(i64, i64), Overrides>,
     last_runs: HashMap<(i64, i64), LastRuns>,
-    set: HashMap<(i64, i64), BTreeSet<Name>>,
+    /// Which fields are set, and since when.
+    set: HashMap<(i64, i64), BTreeMap<Name, DateTime<Utc>>>,
     deposited: HashMap<(i64, i64), BTreeSet<Name>>,
     quarantined: HashMap<(i64, i64), u64>,
 }
@@ -159,10 +166,10 @@ impl Pair<'_> {
     fn overview(&self, known: &Known, now: DateTime<Utc>, is_running: &IsRunning<'_>) -> Result<Overview> {
         let Pair { connection, organization, provider, manifest, settings } = self;
         let ids = (organization.id, provider.id);
-        let none = BTreeSet::new();
+        let none = BTreeMap::new();
         let set = known.set.get(&ids).unwrap_or(&none);
-        let deposited = known.deposited.get(&ids).unwrap_or(&none);
-        let not_set = secrets_missing(manifest, settings, |name| set.contains(name));
+        let deposited = known.deposited.get(&ids).cloned().unwrap_or_default();
+        let not_set = secrets_missing(manifest, settings, |name| set.contains_key(name));
         let (waiting, missing): (Vec<&Name>, Vec<&Name>) =
             not_set.into_iter().partition(|name| deposited.contains(*name));
         let missing_credentials: Vec<Name> = missing.into_iter().cloned().collect();
@@ -189,7 +196,10 @@ impl Pair<'_> {
         let seed = seed(organization.slug.as_str(), provider.slug.as_str());
         let next = frequency.next(last, organization.time_zone, seed).filter(|_| standing.is_scheduled());
         let custom = settings.values.get(&SettingKey::SyncFrequency);
+        let credentials = self.fields(set, &deposited, now);
+        let old = credentials.iter().filter(|field| field.too_old);
         Ok(Overview {
+            old_credentials: old.map(|field| field.field.clone()).collect(),
             provider: provider.slug.clone(),
             title: provider.name.clone(),
             kind: provider.kind,
@@ -200,7 +210,7 @@ impl Pair<'_> {
             next,
             frequency,
             custom_frequency: custom.is_some_and(|resolved| resolved.origin == Origin::Override),
-            credentials: self.fields(set, deposited),
+            credentials,
             missing_credentials,
             missing_settings,
             quarantined: known.quarantined.get(&ids).copied().unwrap_or(0),
@@ -210,19 +220,31 @@ impl Pair<'_> {
     }
 
     /// Returns the credential fields that are needed, or there and of use.
-    fn fields(&self, set: &BTreeSet<Name>, deposited: &BTreeSet<Name>) -> Vec<Field> {
+    fn fields(
+        &self,
+        set: &BTreeMap<Name, DateTime<Utc>>,
+        deposited: &BTreeSet<Name>,
+        now: DateTime<Utc>,
+    ) -> Vec<Field> {
         let needed = secrets_needed(self.manifest, self.settings).into_iter();
-        let is_there = |name: &Name| set.contains(name) || deposited.contains(name);
+        let is_there = |name: &Name| set.contains_key(name) || deposited.contains(name);
         needed
             .filter(|(name, need)| {
                 *need == manifest::Need::Required || (*need == manifest::Need::Optional && is_there(name))
             })
-            .map(|(name, need)| Field {
-                field: name.clone(),
-                title: self.manifest.secrets.get(name).map(|spec| spec.title.clone()).unwrap_or_default(),
-                set: set.contains(name),
-                deposited: deposited.contains(name),
-                required: need == manifest::Need::Required,
+            .map(|(name, need)| {
+                let spec = self.manifest.secrets.get(name);
+                let set_at = set.get(name).copied();
+                let is_over = |set_at| spec.is_some_and(|spec| spec.max_age.is_over(set_at, now));
+                Field {
+                    field: name.clone(),
+                    title: spec.map(|spec| spec.title.clone()).unwrap_or_default(),
+                    set: set_at.is_some(),
+                    deposited: deposited.contains(name),
+                    required: need == manifest::Need::Required,
+                    age_days: set_at.map(|set_at| (now - set_at).num_days()),
+                    too_old: set_at.is_some_and(is_over),
+                }
             })
             .collect()
     }

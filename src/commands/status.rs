@@ -43,6 +43,8 @@ struct Row {
     frequency_custom: bool,
     credentials: Vec<Field>,
     missing_credentials: Vec<Name>,
+    /// The fields whose value is older than it should become.
+    old_credentials: Vec<Name>,
     missing_settings: Vec<Name>,
     quarantined: u64,
     #[serde(skip)]
@@ -55,6 +57,8 @@ struct LastRun {
     outcome: Outcome,
     started_at: String,
     finished_at: Option<String>,
+    /// Whether the credentials in force were refused and it went on with the previous ones.
+    fell_back: bool,
     error_code: Option<String>,
     error: Option<String>,
     hint: Option<String>,
@@ -95,6 +99,7 @@ fn row(overview: Overview) -> Row {
         outcome: run.outcome,
         started_at: stamp(run.started_at),
         finished_at: run.finished_at.map(stamp),
+        fell_back: run.fell_back,
         error_code: run.error_code.clone(),
         error: run.error.clone(),
         hint: run.hint.clone(),
@@ -115,6 +120,7 @@ fn row(overview: Overview) -> Row {
         frequency_custom: overview.custom_frequency,
         credentials: overview.credentials.clone(),
         missing_credentials: overview.missing_credentials.clone(),
+        old_credentials: overview.old_credentials.clone(),
         missing_settings: overview.missing_settings.clone(),
         quarantined: overview.quarantined,
         overview,
@@ -247,9 +253,18 @@ fn notes(row: &Row, look: &Look) -> Vec<String> {
         let command = format!("skillsctl record quarantine list {organization} --provider {provider}");
         (format!("{} {records} in quarantine", row.quarantined), command)
     });
+    let fell_back = run.filter(|run| run.fell_back).map(|_| {
+        let what = "the credentials in force were refused, the last sync used the previous ones".to_owned();
+        (what, format!("skillsctl credential test {organization} {provider}"))
+    });
+    let old = row.credentials.iter().filter(|field| field.too_old).map(|field| {
+        let (name, age) = (&field.field, field.age_days.unwrap_or_default());
+        (format!("{name} is {age} days old"), format!("skillsctl credential rotate {organization} {provider} {name}"))
+    });
     let label = format!("{provider}:");
     let label = if row.state.is_bad() { look.bad(&label) } else { look.warn(&label) };
-    wrong.into_iter().chain(quarantined).map(|(what, command)| format!("{label} {what}   {command}")).collect()
+    let all = wrong.into_iter().chain(fell_back).chain(old).chain(quarantined);
+    all.map(|(what, command)| format!("{label} {what}   {command}")).collect()
 }
 
 fn all(rows: &[Row], session: &Session) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::mutants;
 use crate::secrets::{Secret, sign_rs256};
 
 /// The most bytes of a token answer.
-const TOKEN_BYTES: u64 = 1 << 20;
+pub(super) const TOKEN_BYTES: u64 = 1 << 20;
 /// A token is renewed when this share of its life is over.
 const RENEW_AT: f64 = 0.9;
 

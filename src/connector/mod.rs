@@ -1,7 +1,7 @@
 //! What a manifest says, done: authenticates, sends requests within limits, follows pages and decodes them.
 //!
 //! - A request: `values` fills slots, `request` builds, `auth` logs in, `token` shares what that brings, `call` sends and
-//!   tries again, `errors` judges the answer.
+//!   tries again, `errors` judges the answer. `rotate` asks for a new secret.
 //! - Rates: `limits` keeps the budgets, each of them a `window`; `told` reads what answers say of them.
 //! - A page: `decode` takes records out, `csv` turns lines into such first, `lenient` reads what is nearly JSON. `page` holds
 //!   them, `spool` those of a page too large for memory. `paginate` finds the next one.
@@ -20,6 +20,7 @@ mod page;
 mod paginate;
 mod read;
 mod request;
+mod rotate;
 mod spool;
 mod token;
 mod told;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::values::{Values, encoded};
 use super::{Connector, Failure};
 use crate::domain::manifest::{Method, Ordered, Read};
-use crate::domain::slot::Template;
+use crate::domain::slot::{JsonTemplate, Template};
 use crate::error::{Exit, UserError};
 use crate::http::Request;
 
@@ -26,6 +26,23 @@ impl Connector<'_> {
     pub(super) fn request_delete(&self, path: &Template, values: &Values<'_>) -> Result<Request, Failure> {
         let request = self.request_get(path, &Ordered::default(), values)?;
         Ok(Request { method: Method::Delete, ..request })
+    }
+
+    /// Returns the POST request of a path below the base.
+    pub(super) fn request_post(
+        &self,
+        path: &Template,
+        headers: &Ordered<Template>,
+        json: Option<&JsonTemplate>,
+        values: &Values<'_>,
+    ) -> Result<Request, Failure> {
+        self.ensure_token()?;
+        let url = self.url(&values.path(path)?, &[&self.manifest.http.query], values)?;
+        let body = match json {
+            Some(json) => values.json(json)?.unwrap_or_default().to_string().into_bytes(),
+            None => Vec::new(),
+        };
+        self.finish(Method::Post, url, headers, Some(("application/json", body)), values)
     }
 
     /// Returns the request of a read, at the position the values say.

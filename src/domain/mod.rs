@@ -1,6 +1,7 @@
 //! The rules: pure types and functions that know no SQL, no HTTP, no clock, no environment and no terminal.
 
 mod counted;
+pub(crate) mod credential;
 pub(crate) mod difference;
 pub(crate) mod duration;
 pub(crate) mod entity;

@@ -156,10 +156,12 @@ pub(crate) struct Run {
     pub(crate) due_at: Option<DateTime<Utc>>,
     /// The hash of the settings in force.
     pub(crate) shape: Option<String>,
+    /// Whether the current credentials were refused and it went on with those they had replaced.
+    pub(crate) fell_back: bool,
 }
 
 const SELECT: &str = "SELECT r.id, o.slug AS organization, p.slug AS provider, r.kind, r.trigger, r.started_at, r.finished_at, r.outcome, r.tally,
-            r.warnings, r.error_code, r.error, r.hint, r.due_at, r.shape
+            r.warnings, r.error_code, r.error, r.hint, r.due_at, r.shape, r.fell_back
      FROM integration_sync_logs r
      JOIN organizations o ON o.id = r.organization_id
      JOIN integration_providers p ON p.id = r.provider_id";
@@ -185,6 +187,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         hint: row.get("hint")?,
         due_at: text::at_or_null(row, "due_at")?,
         shape: row.get("shape")?,
+        fell_back: row.get("fell_back")?,
     })
 }
 
@@ -228,18 +231,21 @@ pub(crate) struct Finish<'a> {
     pub(crate) error: Option<&'a UserError>,
     /// When the provider lets a deferred run go on, if it told.
     pub(crate) due_at: Option<DateTime<Utc>>,
+    /// Whether it went on with the previous credentials.
+    pub(crate) fell_back: bool,
 }
 
 /// Records how a run ended: never before it began, whatever the clock says meanwhile.
 pub(crate) fn finish(tx: &Connection, id: i64, finish: &Finish<'_>, now: DateTime<Utc>) -> Result<()> {
     tx.execute(
         "UPDATE integration_sync_logs SET finished_at = max(started_at, :now), outcome = :outcome, tally = :tally,
-                warnings = :warnings, error_code = :code, error = :error, hint = :hint, due_at = :due_at WHERE id = :id",
+                warnings = :warnings, error_code = :code, error = :error, hint = :hint, due_at = :due_at,
+                fell_back = :fell_back WHERE id = :id",
         named_params! {
             ":id": id, ":now": stamp(now), ":outcome": finish.outcome.as_str(), ":tally": serde_json::to_string(finish.tally)?,
             ":warnings": serde_json::to_string(finish.warnings)?, ":code": finish.error.map(|error| error.code),
             ":error": finish.error.map(|error| error.message.as_str()), ":hint": finish.error.and_then(|error| error.hint.as_deref()),
-            ":due_at": finish.due_at.map(stamp),
+            ":due_at": finish.due_at.map(stamp), ":fell_back": finish.fell_back,
         },
     )?;
     Ok(())

@@ -18,7 +18,7 @@ use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::organizations::Organization;
-use crate::store::runs::{self, Outcome, Tally, Trigger};
+use crate::store::runs::{self, Finish, Outcome, Tally, Trigger};
 use crate::vault::Opened;
 
 /// How many runs may have begun for each that works: the others wait for their provider, or for a turn.
@@ -44,7 +44,9 @@ pub(crate) struct RunReport {
     pub(crate) warnings: Vec<String>,
     /// The streams that were read in full because settings, mappings or filters have changed.
     pub(crate) reread: Vec<String>,
-    /// Those of the warnings that say that rows may not be what is at the provider.
+    /// Whether the credentials in force were refused and it went on with those they had replaced.
+    pub(crate) fell_back: bool,
+    /// Those of the warnings that say that rows may not be what is at the provider, or credentials not good.
     #[serde(skip)]
     pub(crate) doubts: Vec<String>,
     pub(crate) error: Option<ReportedError>,
@@ -203,7 +205,8 @@ fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wante
     match ended {
         Ok(Ended { run_id, outcome, tally, warnings, told, error }) => {
             let report = report(names, outcome.as_str(), run_id, tally, (warnings, error), took);
-            Some(RunReport { reread: told.reread, doubts: told.doubts, ..report })
+            let Told { reread, doubts, fell_back } = told;
+            Some(RunReport { reread, doubts, fell_back, ..report })
         }
         Err(fault) => failed(engine, names, fault, took),
     }
@@ -273,7 +276,8 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
     let run_id = match stored {
         Some(provider_id) => {
             let log = super::log::RunLog::start(engine, (organization.id, provider_id), None)?;
-            log.finish(engine, &Tally::default(), &[], Outcome::Failed, (Some(&error), None))?;
+            let (tally, outcome, error) = (&Tally::default(), Outcome::Failed, Some(&error));
+            log.finish(engine, &Finish { outcome, tally, warnings: &[], error, due_at: None, fell_back: false })?;
             log.id
         }
         None => None,
@@ -299,6 +303,7 @@ fn report(
         duration_ms,
         warnings,
         reread: Vec::new(),
+        fell_back: false,
         doubts: Vec::new(),
         error: error.map(|error| ReportedError {
             code: error.code.to_owned(),

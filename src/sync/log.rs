@@ -1,13 +1,12 @@
 //! Stage 6: a run in `integration_sync_logs`, from its start to however it ended.
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
 
 use super::Engine;
 use super::resolve::Plan;
 use crate::error::UserError;
 use crate::mutants;
-use crate::store::runs::{self, Finish, Kind, Outcome, Tally};
+use crate::store::runs::{self, Finish, Kind, Tally};
 use crate::store::{Connection, Keep};
 
 /// The run being logged; `None` in a dry run.
@@ -35,18 +34,10 @@ impl RunLog {
     }
 
     /// Records how the run ended.
-    pub(super) fn finish(
-        self,
-        engine: &Engine<'_>,
-        tally: &Tally,
-        warnings: &[String],
-        outcome: Outcome,
-        (error, due_at): (Option<&UserError>, Option<DateTime<Utc>>),
-    ) -> Result<()> {
+    pub(super) fn finish(self, engine: &Engine<'_>, finish: &Finish<'_>) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        let finish = Finish { outcome, tally, warnings, error, due_at };
-        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &finish, now))?;
+        engine.change(Keep::Yes, |tx| runs::finish(tx, id, finish, now))?;
         mutants::point("run finished");
         Ok(())
     }

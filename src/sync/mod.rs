@@ -4,12 +4,13 @@
 //!   of them works, and `lock` keeps two runs of one pair apart.
 //! - One run of a pair is `run`; one read of a stream, everything or a window of changes, is `read`. `job` has the provider
 //!   prepare a large one, `details` asks again for what thin records lack, `remarks` counts what is odd, and `tokens` keeps
-//!   the credentials and the token.
+//!   the credentials and the token; `fallback` says when a run may use those that were replaced.
 //! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight.
 //! - `replay` stores records out of quarantine, without the provider.
 
 mod details;
 pub(crate) mod due;
+mod fallback;
 mod fetch;
 mod filter;
 mod fleet;

@@ -112,7 +112,7 @@ pub(crate) fn replay(
             0 => Outcome::Ok,
             _ => Outcome::Partial,
         };
-        let finish = Finish { outcome, tally: &tally, warnings: &[], error: None, due_at: None };
+        let finish = Finish { outcome, tally: &tally, warnings: &[], error: None, due_at: None, fell_back: false };
         store.change(Keep::Yes, |tx| runs::finish(tx, run, &finish, crate::config::now()))?;
     }
     Ok(Replayed { run, tally, need_provider: replay.need_provider, interrupted })

@@ -8,12 +8,12 @@ use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
 use super::tokens::Tokens;
 use super::turn::Turn;
-use super::{Engine, fetch, view};
+use super::{Engine, fallback, fetch, view};
 use crate::connector::{Connector, Failure};
 use crate::error::{Exit, UserError};
 use crate::store::Connection;
 use crate::store::records::{self, Tried};
-use crate::store::runs::{Outcome, Tally};
+use crate::store::runs::{Finish, Outcome, Tally};
 use crate::store::state::{self, OpenRead, StreamState};
 use crate::vault::Opened;
 
@@ -34,6 +34,8 @@ pub(super) struct Told {
     pub(super) reread: Vec<String>,
     /// Warnings that rows, or credentials, may not be what they should be. They are among the others too.
     pub(super) doubts: Vec<String>,
+    /// Whether it went on with the previous credentials.
+    pub(super) fell_back: bool,
 }
 
 /// A run under way.
@@ -46,6 +48,8 @@ pub(super) struct Run<'r> {
     pub(super) credential: String,
     pub(super) log: RunLog,
     pub(super) tally: Tally,
+    /// What was counted before it had this connector.
+    earlier: Tally,
     warnings: Vec<String>,
     pub(super) told: Told,
     /// How many learners may still be added; `None` is no limit.
@@ -54,28 +58,29 @@ pub(super) struct Run<'r> {
     pub(super) tried: Tried,
 }
 
+/// How far a run has come.
+#[derive(Default)]
+struct Course {
+    tally: Tally,
+    warnings: Vec<String>,
+    told: Told,
+    failure: Option<Failure>,
+}
+
 /// Runs a plan. Whatever happens is logged; an error here is one of the database's or of ours.
 pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Opened) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair, Some(&plan.shape))?;
-    let credential = view::credential(&opened);
-    let (tokens, secrets) = Tokens::of(
-        (&engine.store, engine.vault),
-        (&plan.organization, &plan.provider),
-        &plan.settings,
-        opened,
-        &engine.options.actor,
-    );
-    let connector = plan.connector(engine, secrets, &tokens);
-    let room = records::room(engine.store().read(), &plan.organization)?;
+    let given = opened.given.clone();
     let told = Told { doubts: plan.doubts.clone(), ..Told::default() };
-    let (tally, warnings) = (Tally::default(), plan.warnings.clone());
-    let tried = Tried::default();
-    let connector = &connector;
-    let mut run = Run { engine, plan, connector, turn, credential, log, tally, warnings, told, room, tried };
-    let failure = run.streams();
-    run.count_usage();
-    let Run { tally, warnings, told, .. } = run;
+    let begun = Course { warnings: plan.warnings.clone(), told, ..Course::default() };
+    let mut course = attempt((engine, turn, plan), log, opened, begun)?;
+    if fallback::is_refusal(course.failure.as_ref(), &course.tally)
+        && let Some(previous) = fallback::previous(engine, plan, &given)?
+    {
+        course = fall_back((engine, turn, plan), log, previous, course)?;
+    }
+    let Course { tally, warnings, told, failure } = course;
     let due_at = match &failure {
         Some(Failure::Defer(_, due_at)) => *due_at,
         _ => None,
@@ -109,13 +114,69 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
         Some(Failure::Internal(fault)) => {
             // The log may be impossible to write too; the fault itself is what must be told.
             let error = UserError::new(Exit::Fault, "internal", format!("{fault:#}"));
-            log.finish(engine, &tally, &warnings, Outcome::Failed, (Some(&error), None)).ok();
+            let (tally, warnings, fell_back) = (&tally, &warnings[..], told.fell_back);
+            let outcome = Outcome::Failed;
+            log.finish(engine, &Finish { outcome, tally, warnings, error: Some(&error), due_at: None, fell_back }).ok();
             return Err(fault);
         }
     };
     let error = error.map(|error| addressed(error, plan));
-    log.finish(engine, &tally, &warnings, outcome, (error.as_ref(), due_at))?;
+    let fell_back = told.fell_back;
+    let finish = Finish { outcome, tally: &tally, warnings: &warnings, error: error.as_ref(), due_at, fell_back };
+    log.finish(engine, &finish)?;
     Ok(Ended { run_id: log.id, outcome, tally, warnings, told, error })
+}
+
+/// Goes through all stages with these credentials.
+fn attempt(
+    (engine, turn, plan): (&Engine<'_>, &Turn<'_>, &Plan),
+    log: RunLog,
+    opened: Opened,
+    course: Course,
+) -> Result<Course> {
+    let credential = view::credential(&opened);
+    let (tokens, secrets) = Tokens::of(
+        (&engine.store, engine.vault),
+        (&plan.organization, &plan.provider),
+        &plan.settings,
+        opened,
+        &engine.options.actor,
+    );
+    let connector = &plan.connector(engine, secrets, &tokens);
+    let room = records::room(engine.store().read(), &plan.organization)?;
+    let Course { tally, warnings, told, .. } = course;
+    let (earlier, tried) = (tally, Tried::default());
+    let mut run = Run { engine, plan, connector, turn, credential, log, tally, earlier, warnings, told, room, tried };
+    let failure = run.streams();
+    run.count_usage();
+    let Run { tally, warnings, told, .. } = run;
+    Ok(Course { tally, warnings, told, failure })
+}
+
+/// Goes on with the credentials that those in force have replaced, which were refused. Refused too, the first refusal stands.
+fn fall_back(
+    (engine, turn, plan): (&Engine<'_>, &Turn<'_>, &Plan),
+    log: RunLog,
+    previous: Opened,
+    mut course: Course,
+) -> Result<Course> {
+    let refusal = course.failure.take();
+    let mut course = attempt((engine, turn, plan), log, previous, course)?;
+    if fallback::is_refusal(course.failure.as_ref(), &course.tally) {
+        course.warnings.push("the credentials in force were refused, and those they replaced too".to_owned());
+        course.failure = refusal;
+        return Ok(course);
+    }
+    let (organization, provider) = (&plan.organization.slug, &plan.provider.slug);
+    let warning = format!(
+        "the credentials in force were refused, so the run went on with those they replaced, as it may for a day: \
+         `skillsctl credential test {organization} {provider}` tries them again, `skillsctl credential rollback \
+         {organization} {provider}` goes back"
+    );
+    course.told.doubts.push(warning.clone());
+    course.warnings.push(warning);
+    course.told.fell_back = true;
+    Ok(course)
 }
 
 impl Run<'_> {
@@ -242,10 +303,10 @@ impl Run<'_> {
     }
 
     pub(super) fn count_usage(&mut self) {
-        let usage = self.connector.usage();
-        self.tally.requests = usage.requests.load(Ordering::Relaxed);
-        self.tally.retries = usage.retries.load(Ordering::Relaxed);
-        self.tally.waited_ms = usage.waited_ms.load(Ordering::Relaxed);
-        self.tally.bytes = usage.bytes.load(Ordering::Relaxed);
+        let (usage, earlier) = (self.connector.usage(), &self.earlier);
+        self.tally.requests = earlier.requests + usage.requests.load(Ordering::Relaxed);
+        self.tally.retries = earlier.retries + usage.retries.load(Ordering::Relaxed);
+        self.tally.waited_ms = earlier.waited_ms + usage.waited_ms.load(Ordering::Relaxed);
+        self.tally.bytes = earlier.bytes + usage.bytes.load(Ordering::Relaxed);
     }
 }

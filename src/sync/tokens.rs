@@ -12,6 +12,7 @@ use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::locks::{self, Held};
 use crate::secrets::Secret;
+use crate::store::credentials::Stage;
 use crate::store::organizations::Organization;
 use crate::store::providers::Provider;
 use crate::store::{self, Connection, Keep, Store, audit, tokens, user_error};
@@ -26,6 +27,8 @@ pub(crate) struct Tokens<'a> {
     vault: &'a Vault,
     organization: &'a Organization,
     provider: &'a Provider,
+    /// Of which stage those of its credentials are that are not current.
+    stage: Stage,
     /// Which credentials a person set when this began.
     given: Vec<i64>,
     /// A hash of these and of the settings: what a token is good for.
@@ -42,9 +45,9 @@ impl<'a> Tokens<'a> {
         opened: Opened,
         actor: &'a str,
     ) -> (Self, BTreeMap<Name, Secret>) {
-        let Opened { secrets, given } = opened;
+        let Opened { secrets, stage, given } = opened;
         let basis = store::hash(&json!([given, provider.manifest_hash, settings]).to_string());
-        (Tokens { store, vault, organization, provider, given, basis, actor }, secrets)
+        (Tokens { store, vault, organization, provider, stage, given, basis, actor }, secrets)
     }
 
     fn place(&self) -> (&Organization, &Provider) {
@@ -57,17 +60,17 @@ impl<'a> Tokens<'a> {
 
     /// Returns the credentials as stored, unless a person has replaced one.
     fn opened(&self, connection: &Connection) -> Result<Option<Opened>> {
-        let opened = self.vault.open(connection, self.organization, self.provider)?;
+        let opened = self.vault.open_stage(connection, self.place(), self.stage)?;
         Ok(Some(opened).filter(|opened| opened.given == self.given))
     }
 
-    /// Stores in one transaction what a login brought.
+    /// Stores in one transaction what a login brought. What is only tested leaves the token alone with which others work.
     fn put(&self, tx: &Connection, token: &Token, rotated: Option<(&Name, &Secret)>) -> Result<bool> {
         if self.opened(tx)?.is_none() {
             return Ok(false);
         }
         if let Some((field, secret)) = rotated {
-            let stored = self.vault.rotate(tx, self.place(), field, secret, (self.actor, now()))?;
+            let stored = self.vault.rotate(tx, self.place(), (field, self.stage), secret, (self.actor, now()))?;
             let entry = audit::Entry {
                 actor: self.actor,
                 action: "credential rotate",
@@ -76,6 +79,9 @@ impl<'a> Tokens<'a> {
                 after: Some(&stored.fingerprint),
             };
             audit::insert(tx, now(), &entry)?;
+        }
+        if self.stage == Stage::Pending {
+            return Ok(true);
         }
         let text = Secret::from(json!({"token": token.text.expose(), "answer": token.answer}).to_string());
         let kept = KeptToken { text, got_at: token.got_at, expires_at: token.expires_at };
@@ -128,6 +134,9 @@ impl Keeper for Tokens<'_> {
     }
 
     fn forget(&self) -> Result<()> {
+        if self.stage == Stage::Pending {
+            return Ok(());
+        }
         self.store().change(Keep::Yes, |tx| tokens::forget(tx, self.organization.id, self.provider.id))
     }
 }

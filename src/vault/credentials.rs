@@ -9,42 +9,24 @@ use super::Vault;
 use crate::domain::names::Name;
 use crate::secrets::{self, CredentialContext, DataKey, Secret};
 use crate::store::Connection;
-use crate::store::credentials::{self, Credential};
+use crate::store::credentials::{self, Credential, Stage};
 use crate::store::keys;
 use crate::store::organizations::Organization;
 use crate::store::providers::Provider;
 
 /// The credentials of one provider of an organization, opened.
-#[derive(Default)]
 pub(crate) struct Opened {
     pub(crate) secrets: BTreeMap<Name, Secret>,
+    /// Of which stage those are that are not current.
+    pub(crate) stage: Stage,
     /// Which rows a person set. They stay the same while the provider replaces values, and never come again.
     pub(crate) given: Vec<i64>,
 }
 
 impl Vault {
-    /// Seals a value as the next version of a field and returns what is stored of it.
+    /// Seals a value as the current one of a field and returns what is stored of it. What it replaces is gone, and so is what that
+    /// had replaced: nobody wants to go back behind a value that was set in its place. A pending one stays.
     pub(crate) fn set(
-        &self,
-        tx: &Connection,
-        (organization, provider): (&Organization, &Provider),
-        field: &Name,
-        value: &Secret,
-        (by, now): (&str, DateTime<Utc>),
-    ) -> Result<Credential> {
-        let (data_key, data_key_version) = self.data_key_or_new(tx, organization, now)?;
-        let pair = (organization.id, provider.id);
-        let (id, version) = credentials::reserve(tx, pair, field.as_str(), data_key_version, (by, now))?;
-        let context =
-            self.context(organization.id, provider.slug.as_str(), field.as_str(), (id, version, data_key_version));
-        let sealed = secrets::seal(&data_key, &context, value)?;
-        credentials::fill(tx, id, &sealed, &secrets::fingerprint(&data_key, value))?;
-        keys::delete_unused_data_keys(tx, organization.id)?;
-        credentials::find(tx, pair.0, pair.1, field.as_str())?.context("the credential just stored is not there")
-    }
-
-    /// Seals the value that a provider has put in place of a stored one.
-    pub(crate) fn rotate(
         &self,
         tx: &Connection,
         place: (&Organization, &Provider),
@@ -52,10 +34,58 @@ impl Vault {
         value: &Secret,
         by: (&str, DateTime<Utc>),
     ) -> Result<Credential> {
-        let replaced = credentials::find(tx, place.0.id, place.1.id, field.as_str())?;
-        let stored = self.set(tx, place, field, value, by)?;
+        credentials::delete_stage(tx, (place.0.id, place.1.id), field.as_str(), Stage::Previous)?;
+        self.set_in(tx, place, (field, Stage::Current), value, by)
+    }
+
+    /// Seals a value as the pending one of a field.
+    pub(crate) fn set_pending(
+        &self,
+        tx: &Connection,
+        place: (&Organization, &Provider),
+        field: &Name,
+        value: &Secret,
+        by: (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        self.set_in(tx, place, (field, Stage::Pending), value, by)
+    }
+
+    fn set_in(
+        &self,
+        tx: &Connection,
+        (organization, provider): (&Organization, &Provider),
+        (field, stage): (&Name, Stage),
+        value: &Secret,
+        (by, now): (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        let (data_key, data_key_version) = self.data_key_or_new(tx, organization, now)?;
+        let pair = (organization.id, provider.id);
+        let (id, version) = credentials::reserve(tx, pair, (field.as_str(), stage), data_key_version, (by, now))?;
+        let context =
+            self.context(organization.id, provider.slug.as_str(), field.as_str(), (id, version, data_key_version));
+        let sealed = secrets::seal(&data_key, &context, value)?;
+        credentials::fill(tx, id, &sealed, &secrets::fingerprint(&data_key, value))?;
+        keys::delete_unused_data_keys(tx, organization.id)?;
+        credentials::find_in(tx, pair, field.as_str(), stage)?.context("the credential just stored is not there")
+    }
+
+    /// Seals the value that a provider has put in place of a stored one, in the stage that this one has among those of `stage`.
+    /// The replaced one is deleted: it is spent, and a provider that sees it again may take it for stolen and end the new one
+    /// too (RFC 9700 section 4.14.2).
+    pub(crate) fn rotate(
+        &self,
+        tx: &Connection,
+        place: (&Organization, &Provider),
+        (field, stage): (&Name, Stage),
+        value: &Secret,
+        by: (&str, DateTime<Utc>),
+    ) -> Result<Credential> {
+        let used = credentials::together(tx, (place.0.id, place.1.id), stage)?;
+        let replaced = used.into_iter().find(|credential| credential.field == *field);
+        let stage = replaced.as_ref().map_or(Stage::Current, |replaced| replaced.stage);
+        let stored = self.set_in(tx, place, (field, stage), value, by)?;
         if let Some(replaced) = replaced {
-            credentials::succeed(tx, stored.id, replaced.given)?;
+            credentials::succeed(tx, stored.id, &replaced)?;
         }
         Ok(stored)
     }
@@ -73,20 +103,28 @@ impl Vault {
             && self.open_one(connection, organization, credential)?.expose() == value.expose())
     }
 
-    /// Opens all credentials of one provider, by field.
+    /// Opens the credentials of one provider that are in force, by field.
     pub(crate) fn open(
         &self,
         connection: &Connection,
         organization: &Organization,
         provider: &Provider,
     ) -> Result<Opened> {
-        let mut opened = Opened::default();
-        for credential in credentials::all(connection, organization.id)? {
-            if credential.provider == provider.slug {
-                opened.given.push(credential.given);
-                let secret = self.open_one(connection, organization, &credential)?;
-                opened.secrets.insert(credential.field, secret);
-            }
+        self.open_stage(connection, (organization, provider), Stage::Current)
+    }
+
+    /// Opens the credentials of one provider with those of a stage in place of the current ones.
+    pub(crate) fn open_stage(
+        &self,
+        connection: &Connection,
+        (organization, provider): (&Organization, &Provider),
+        stage: Stage,
+    ) -> Result<Opened> {
+        let mut opened = Opened { secrets: BTreeMap::new(), stage, given: Vec::new() };
+        for credential in credentials::together(connection, (organization.id, provider.id), stage)? {
+            opened.given.push(credential.given);
+            let secret = self.open_one(connection, organization, &credential)?;
+            opened.secrets.insert(credential.field, secret);
         }
         Ok(opened)
     }

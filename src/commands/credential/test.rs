@@ -1,6 +1,6 @@
 //! `credential test`: asks the providers whether the credentials are good, and whose they are.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -17,7 +17,9 @@ use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::Store;
+use crate::store::credentials::Stage;
 use crate::store::organizations::{self, Organization};
+use crate::store::providers::Provider;
 use crate::sync::Tokens;
 use crate::vault::Vault;
 
@@ -34,23 +36,23 @@ pub(in crate::commands) struct TestArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Tested {
+pub(super) struct Tested {
     organization: String,
     provider: String,
     /// Whether the provider took the credentials.
     ok: bool,
     /// What the account answered that was expected of it.
-    account: Vec<Answer>,
+    pub(super) account: Vec<Answer>,
     took_ms: u64,
     code: Option<&'static str>,
     message: Option<String>,
     hint: Option<String>,
     #[serde(skip)]
-    error: Option<UserError>,
+    pub(super) error: Option<UserError>,
 }
 
 #[derive(Debug, Serialize)]
-struct Answer {
+pub(super) struct Answer {
     path: String,
     value: String,
 }
@@ -63,21 +65,15 @@ pub(in crate::commands) fn run(args: &TestArgs, session: &Session) -> Result<Exi
         None => lookup::pinned_integrations(store.read(), &organization)?,
     };
     let vault = session.vault(&store)?;
-    let tester = Tester {
-        session,
-        organization: &organization,
-        vault: &vault,
-        limits: Limits::beside(store.path(), vault.names()),
-        store: Mutex::new(store),
-        client: Client::new(),
-        stop: Stop::watch()?,
-    };
-    let tested = integrations.iter().map(|integration| tester.test(integration)).collect::<Result<Vec<_>>>()?;
+    let tester = Tester::new(session, &organization, &vault, store)?;
+    let test = |integration| tester.test(integration, Stage::Current).map(|(tested, _)| tested);
+    let tested = integrations.iter().map(test).collect::<Result<Vec<_>>>()?;
     print(&tested, session)?;
     verdict(tested)
 }
 
-struct Tester<'a> {
+/// Calls the providers of an organization with what is stored for it.
+pub(super) struct Tester<'a> {
     session: &'a Session,
     organization: &'a Organization,
     vault: &'a Vault,
@@ -88,32 +84,41 @@ struct Tester<'a> {
     stop: Stop,
 }
 
-impl Tester<'_> {
-    fn test(&self, integration: &Integration) -> Result<Tested> {
+impl<'a> Tester<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        organization: &'a Organization,
+        vault: &'a Vault,
+        store: Store,
+    ) -> Result<Self> {
+        let limits = Limits::beside(store.path(), vault.names());
+        let (client, stop) = (Client::new(), Stop::watch()?);
+        Ok(Tester { session, organization, vault, limits, store: Mutex::new(store), client, stop })
+    }
+
+    /// Returns the database; not to be held while a provider is called.
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the manifest's check call with the credentials in force, or with those of another stage in their place. Returns what came of it,
+    /// and which rows were tested, as a person set them.
+    pub(super) fn test(&self, integration: &Integration, stage: Stage) -> Result<(Tested, Vec<i64>)> {
         let line = self.session.output.progress().start(integration.provider.slug.as_str());
         line.update(0, 0, "calling");
         let began = Instant::now();
-        let result = match self.call(integration) {
-            Ok(account) => Ok(account),
-            Err(Failure::Internal(error)) => return Err(error),
-            Err(Failure::Stopped) => {
-                let exit = self.stop.exit().unwrap_or(Exit::Interrupted);
-                return Err(UserError::new(exit, "interrupted", "interrupted").into());
+        let mut given = Vec::new();
+        let result = self.told(self.call(integration, stage, |connector, tested| {
+            given = tested;
+            if integration.manifest.check.is_none() {
+                return Err(Failure::Stream(no_check(&integration.provider)));
             }
-            Err(
-                Failure::Refused(error)
-                | Failure::Skip(error)
-                | Failure::Restart(error)
-                | Failure::Halve(error)
-                | Failure::NoJob(error)
-                | Failure::Defer(error, _)
-                | Failure::Stream(error),
-            ) => Err(error),
-        };
+            connector.check()
+        }))?;
         line.finish("");
         let error = result.as_ref().err().cloned();
         let account = result.unwrap_or_default().into_iter().map(|(path, value)| Answer { path, value });
-        Ok(Tested {
+        let tested = Tested {
             organization: self.organization.slug.to_string(),
             provider: integration.provider.slug.to_string(),
             ok: error.is_none(),
@@ -123,10 +128,38 @@ impl Tester<'_> {
             message: error.as_ref().map(|error| error.message.clone()),
             hint: error.as_ref().and_then(|error| error.hint.clone()),
             error,
-        })
+        };
+        Ok((tested, given))
     }
 
-    fn call(&self, integration: &Integration) -> Result<Vec<(String, String)>, Failure> {
+    /// Returns what a call brought, or why the provider gave nothing. What is no trouble of the provider's is an error.
+    pub(super) fn told<T>(&self, called: Result<T, Failure>) -> Result<Result<T, UserError>> {
+        match called {
+            Ok(value) => Ok(Ok(value)),
+            Err(Failure::Internal(error)) => Err(error),
+            Err(Failure::Stopped) => {
+                let exit = self.stop.exit().unwrap_or(Exit::Interrupted);
+                Err(UserError::new(exit, "interrupted", "interrupted").into())
+            }
+            Err(
+                Failure::Refused(error)
+                | Failure::Skip(error)
+                | Failure::Restart(error)
+                | Failure::Halve(error)
+                | Failure::NoJob(error)
+                | Failure::Defer(error, _)
+                | Failure::Stream(error),
+            ) => Ok(Err(error)),
+        }
+    }
+
+    /// Calls a provider with what is stored of a stage. The closure also gets which rows that is, as a person set them.
+    pub(super) fn call<T>(
+        &self,
+        integration: &Integration,
+        stage: Stage,
+        call: impl FnOnce(&Connector<'_>, Vec<i64>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let Integration { provider, manifest, .. } = integration;
         let settings = integration.settings.declared();
         let place = (self.organization, provider);
@@ -134,17 +167,14 @@ impl Tester<'_> {
             let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
             let by = (self.session.actor.as_str(), self.session.now);
             let intake = self.vault.take_in(&mut store, place, manifest, by).map_err(failure)?;
-            (intake, self.vault.open(store.read(), self.organization, provider).map_err(failure)?)
+            (intake, self.vault.open_stage(store.read(), place, stage).map_err(failure)?)
         };
         intake.warnings.iter().for_each(|warning| self.session.output.warn(warning));
         let missing = secrets_missing(manifest, &integration.settings, |name| opened.secrets.contains_key(name));
         intake.suffices(&missing).map_err(Failure::Refused)?;
+        let given = opened.given.clone();
         let (tokens, secrets) = Tokens::of((&self.store, self.vault), place, &settings, opened, &self.session.actor);
         self.complete(integration, |name| secrets.contains_key(name)).map_err(Failure::Refused)?;
-        if manifest.check.is_none() {
-            let message = format!("the manifest of {} has no call to test a credential with", provider.name);
-            return Err(Failure::Stream(UserError::new(Exit::Usage, "no_check", message)));
-        }
         let connector = Connector::new(Parts {
             manifest,
             settings,
@@ -157,7 +187,7 @@ impl Tester<'_> {
             limits: &self.limits,
             stop: self.stop.flag(),
         });
-        connector.check()
+        call(&connector, given)
     }
 
     /// Fails where no request could be sent for want of a setting or a credential.
@@ -176,6 +206,12 @@ impl Tester<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the error of a manifest that says no way to test a credential.
+pub(super) fn no_check(provider: &Provider) -> UserError {
+    let message = format!("the manifest of {} has no call to test a credential with", provider.name);
+    UserError::new(Exit::Usage, "no_check", message)
 }
 
 /// Returns an error a user can put right as the failure of this provider alone, any other as one of ours.

@@ -86,6 +86,8 @@ struct Shown {
     duration_ms: Option<u64>,
     tally: Tally,
     warnings: Vec<String>,
+    /// Whether the current credentials were refused and it went on with the previous ones.
+    fell_back: bool,
     error_code: Option<String>,
     error: Option<String>,
     hint: Option<String>,
@@ -114,6 +116,7 @@ impl Shown {
             duration_ms: took.and_then(|took| u64::try_from(took).ok()),
             tally: run.tally,
             warnings: run.warnings,
+            fell_back: run.fell_back,
             error_code: run.error_code,
             error: run.error,
             hint: run.hint,

@@ -70,6 +70,10 @@ struct SecretField {
     optional: bool,
     pattern: Option<String>,
     help: Option<String>,
+    /// How old a value may become; null where it may become as old as it likes.
+    max_age: Option<Length>,
+    /// Whether the provider gives a new value when asked to.
+    rotates: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +141,8 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         optional: spec.optional,
         pattern: spec.pattern.clone(),
         help: spec.help.clone(),
+        max_age: spec.max_age.length(),
+        rotates: spec.rotate.is_some(),
     });
     let streams = manifest.streams.iter().map(|(name, stream)| Stream {
         name: name.clone(),
@@ -250,8 +256,10 @@ fn setting_row(setting: &Setting) -> Vec<Cell> {
 
 fn secret_row(secret: &SecretField) -> Vec<Cell> {
     let optional = if secret.optional { "optional" } else { "" };
-    let help = secret.help.as_deref().map(one_line).unwrap_or_default();
-    vec![Cell::text(&secret.name), Cell::text(&secret.title), Cell::text(optional), Cell::text(help)]
+    let age = secret.max_age.map(|age| format!("{age} at most"));
+    let rotates = secret.rotates.then(|| "rotates at the provider".to_owned());
+    let help: Vec<String> = secret.help.as_deref().map(one_line).into_iter().chain(age).chain(rotates).collect();
+    vec![Cell::text(&secret.name), Cell::text(&secret.title), Cell::text(optional), Cell::text(help.join("; "))]
 }
 
 fn stream_text(stream: &Stream, look: &Look) -> String {

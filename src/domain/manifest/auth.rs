@@ -143,6 +143,18 @@ pub(crate) struct Login {
     pub(crate) carry: Box<Auth>,
 }
 
+/// A call by which the service gives a new value for a secret. It is made once, with the secrets in force.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotate {
+    pub(crate) post: Template,
+    #[serde(default)]
+    pub(crate) headers: Ordered<Template>,
+    pub(crate) json: Option<JsonTemplate>,
+    /// Where the new value is in the JSON answer.
+    pub(crate) value: Path,
+}
+
 /// Where a login's token is: the whole body as text, or a path in a JSON body.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TokenAt {

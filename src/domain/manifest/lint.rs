@@ -87,6 +87,16 @@ impl Lint<'_> {
             {
                 self.find(&["secrets", name.as_str(), "pattern"], "this is not a regular expression");
             }
+            if let Some(rotate) = &spec.rotate {
+                let path = ["secrets", name.as_str(), "rotate"];
+                self.slots(&path, rotate.post.slots().collect(), &[Scope::Token], None);
+                self.pairs(&path, &rotate.headers, &[Scope::Secret, Scope::Token]);
+                let body = rotate.json.iter().flat_map(JsonTemplate::slots).collect();
+                self.slots(&path, body, &[Scope::Secret, Scope::Token], None);
+                if rotate.value.steps.is_empty() {
+                    self.find(&[path[0], path[1], path[2], "value"], "this is the path of a text in the answer");
+                }
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-pub(crate) use auth::{Auth, ClientIn, Grant, Jwt, Login, Oauth, TokenAt};
+pub(crate) use auth::{Auth, ClientIn, Grant, Jwt, Login, Oauth, Rotate, TokenAt};
 pub(crate) use explain::explain;
 pub(crate) use job::Job;
 pub(crate) use lint::lint;
@@ -27,6 +27,7 @@ pub(crate) use needs::{Need, secrets_missing, secrets_needed};
 pub(crate) use read::{Cursor, Decode, Deletes, Detail, Each, Method, Missing, Page, PageKind, Read, Stop, Sweep};
 pub(crate) use schema::schema;
 
+use super::credential::MaxAge;
 use super::duration::Length;
 use super::entity::Entity;
 use super::expression::Condition;
@@ -207,6 +208,11 @@ pub(crate) struct SecretSpec {
     pub(crate) help: Option<String>,
     #[serde(default)]
     pub(crate) optional: bool,
+    /// How old a value may become before it is to be rotated.
+    #[serde(default)]
+    pub(crate) max_age: MaxAge,
+    /// How the service gives a new value, where it does.
+    pub(crate) rotate: Option<Rotate>,
 }
 
 impl SecretSpec {

@@ -24,6 +24,10 @@ pub(crate) fn secrets_needed<'m>(manifest: &'m Manifest, settings: &Effective) -
     let http = &manifest.http;
     walk.auth(&http.auth, Need::Required);
     walk.slots(http.headers.iter().flat_map(|(_, template)| template.slots()), Need::Required);
+    for rotate in manifest.secrets.values().filter_map(|spec| spec.rotate.as_ref()) {
+        walk.slots(rotate.headers.iter().flat_map(|(_, template)| template.slots()), Need::Optional);
+        walk.slots(rotate.json.iter().flat_map(|json| json.slots()), Need::Optional);
+    }
     let need = |(name, spec): (&'m Name, &super::SecretSpec)| {
         let uses = walk.used.iter().filter(|(used, _)| used == name.as_str()).map(|(_, need)| *need);
         let need = uses.max().unwrap_or(Need::Unused);

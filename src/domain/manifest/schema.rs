@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::read::WrittenPage;
 use super::{Header, Manifest, Missing, Ordered, Page, Statuses, TokenAt};
+use crate::domain::credential::MaxAge;
 use crate::domain::duration::Length;
 use crate::domain::expression::Condition;
 use crate::domain::names::Name;
@@ -54,6 +55,7 @@ scalar_schema! {
     Template: "Template", "A text with slots, like `{settings.api_url}/users`";
     Path: "Path", "A path in the raw record or answer";
     Length: "Length", "A length of time, like `15m`";
+    MaxAge: "MaxAge", "A length of time, like `180d`, or `never`";
     Name: "Name", "Lower-case letters, digits and `_`, starting with a letter";
     Condition: "Condition", "An expression over `status`, `headers` and `body`";
     Header: "Header", "The name of a header, like `X-RateLimit-Remaining`";

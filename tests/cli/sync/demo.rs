@@ -14,7 +14,7 @@ title: Aptem
 settings:
   api_url: {type: url, required: true}
 secrets:
-  api_key: {title: Key, optional: true}
+  api_key: {title: Key, optional: true, max_age: 30d, rotate: {post: /rotate, json: {old: "{secret.api_key}"}, value: key.secret}}
   client_secret: {title: Client secret, optional: true}
   refresh_token: {title: Refresh token, optional: true}
 http:

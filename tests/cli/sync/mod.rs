@@ -16,6 +16,7 @@ mod lab;
 mod locks;
 mod manifests;
 mod network;
+mod rotation;
 mod rules;
 mod scenarios;
 mod scope;
