@@ -75,7 +75,12 @@ fn a_key_in_the_environment_is_closed_to_processes_of_the_same_user_and_never_on
     // Waits for its input, with the key in its environment.
     assert!(ordinary.run("org create --name Acme --subdomain acme --preset aptem").status.success());
     let mut command = ordinary.command(&ordinary.program, "credential set acme aptem api_key --from-stdin");
-    command.env("SKILLSCTL_KEY_FILE", "").env("SKILLSCTL_KEY", key.trim()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .env("SKILLSCTL_KEY_FILE", "")
+        .env("SKILLSCTL_KEY", key.trim())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let locks = ordinary.world.home().join("skills.db.locks/maintenance");
     while !std::fs::File::open(&locks).is_ok_and(|file| file.try_lock().is_err()) {
