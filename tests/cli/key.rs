@@ -1,7 +1,6 @@
 //! `key` through the binary: rotation without a gap, wrong keys that write nothing, and sealed values that do not move.
 
-mod children;
-mod managers;
+mod strangers;
 mod swaps;
 
 use std::path::PathBuf;

@@ -333,3 +333,57 @@ fn faults_of_a_rotation_are_caught_by_a_kill_at_some_point() {
         println!("{mutant} is caught: {}", caught.unwrap_or_else(|| panic!("`{mutant}` is not caught")));
     }
 }
+
+#[test]
+fn a_running_sync_keeps_keys_from_being_changed_and_ends_well() {
+    let ring = Ring::new(Act::Rotate, None);
+    let requests = ring.world.account.state().requests;
+    ring.world.account.state().hold = Some(requests + 1);
+    let mut sync = ring.world.start("sync acme", None);
+    assert!(ring.world.account.wait(|state| state.held, || sync.try_wait().unwrap().is_some()));
+    for line in [ring.line(false), "key rotate --rekey".to_owned()] {
+        let (exit, told) = report(&ring.world, &format!("{line} --json"), &ring.old, None);
+        assert_eq!((exit, &told["code"]), (11, &"database_in_use".into()), "{told}");
+    }
+    ring.world.account.release();
+    assert!(ended(&mut sync).success());
+    assert_eq!(ring.opens(&mut Violations::new()), [ring.old.as_path()]);
+}
+
+/// Every new data key forgets the token, so that every sync spends a refresh token and seals the next one: one that is
+/// lost would end the syncs for good.
+#[test]
+fn syncs_beside_rotations_lose_no_refresh_token_and_meet_no_wrong_key() {
+    const ROUNDS: usize = 6;
+    let ring = Ring::new(Act::Rotate, None);
+    let busy_or_done = |(exit, told): (i32, Value), line: &str| {
+        assert!(exit == 0 || exit == 11, "{line} ends with {exit}: {told}");
+        usize::from(exit == 0)
+    };
+    let (synced, changed) = std::thread::scope(|scope| {
+        let (world, old, new) = (&ring.world, &ring.old, &ring.new);
+        let syncs = scope.spawn(move || -> usize {
+            (0..2 * ROUNDS)
+                .map(|_| {
+                    world.account.state().live(60_000, 2);
+                    busy_or_done(report(world, "sync acme --json", old, Some(new)), "sync")
+                })
+                .sum()
+        });
+        let lines = [
+            format!("key rotate --new-key-file {} --json", new.display()),
+            "key rotate --rekey --json".to_owned(),
+            format!("key rotate --new-key-file {} --json", old.display()),
+            "key rotate --rekey --json".to_owned(),
+        ];
+        let lines = lines.iter().cycle().take(2 * ROUNDS);
+        let changed: usize = lines.map(|line| busy_or_done(report(world, line, new, Some(old)), line)).sum();
+        (syncs.join().unwrap(), changed)
+    });
+    println!("{synced} of {} syncs and {changed} of {} rotations had their turn", 2 * ROUNDS, 2 * ROUNDS);
+    assert!(synced > 0 && changed > 0, "they never met");
+    assert_eq!(ring.opens(&mut Violations::new()).len(), 1);
+    let (exit, told) = report(&ring.world, "sync acme --full --json", &ring.old, Some(&ring.new));
+    assert_eq!(exit, 0, "{told}");
+    assert!(ring.world.account.state().token.0 > 0, "no refresh token was spent");
+}

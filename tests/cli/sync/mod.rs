@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod fleet;
 mod interruptions;
+mod key_managers;
 mod lab;
 mod locks;
 mod manifests;

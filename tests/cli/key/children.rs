@@ -1,1 +1,0 @@
-//! Who else may see the key: programs that are started, and processes of the same user.

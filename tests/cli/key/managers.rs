@@ -1,1 +1,0 @@
-//! Key commands that are real key managers, where this machine has them.
