@@ -3,7 +3,7 @@
 //! Made for a thousand organizations at once: manifests and presets are read once each, and what the database can tell
 //! of all pairs in one query is asked in one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
@@ -13,6 +13,7 @@ use crate::domain::names::Name;
 use crate::domain::schedule::{Frequency, LastRuns};
 use crate::domain::settings::{self, Effective, Origin, Overrides, SettingKey};
 use crate::lookup::Library;
+use crate::store::credentials::Since;
 use crate::store::organizations::{Organization, Status};
 use crate::store::providers::Provider;
 use crate::store::runs::{self, Outcome, Run};
@@ -134,8 +135,7 @@ struct Known {
     library: Library,
     overrides: HashMap<(i64, i64), Overrides>,
     last_runs: HashMap<(i64, i64), LastRuns>,
-    /// Which fields are set, and since when.
-    set: HashMap<(i64, i64), BTreeMap<Name, DateTime<Utc>>>,
+    set: HashMap<(i64, i64), Since>,
     deposited: HashMap<(i64, i64), BTreeSet<Name>>,
     quarantined: HashMap<(i64, i64), u64>,
 }
@@ -166,7 +166,7 @@ impl Pair<'_> {
     fn overview(&self, known: &Known, now: DateTime<Utc>, is_running: &IsRunning<'_>) -> Result<Overview> {
         let Pair { connection, organization, provider, manifest, settings } = self;
         let ids = (organization.id, provider.id);
-        let none = BTreeMap::new();
+        let none = Since::new();
         let set = known.set.get(&ids).unwrap_or(&none);
         let deposited = known.deposited.get(&ids).cloned().unwrap_or_default();
         let not_set = secrets_missing(manifest, settings, |name| set.contains_key(name));
@@ -220,12 +220,7 @@ impl Pair<'_> {
     }
 
     /// Returns the credential fields that are needed, or there and of use.
-    fn fields(
-        &self,
-        set: &BTreeMap<Name, DateTime<Utc>>,
-        deposited: &BTreeSet<Name>,
-        now: DateTime<Utc>,
-    ) -> Vec<Field> {
+    fn fields(&self, set: &Since, deposited: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Field> {
         let needed = secrets_needed(self.manifest, self.settings).into_iter();
         let is_there = |name: &Name| set.contains_key(name) || deposited.contains(name);
         needed

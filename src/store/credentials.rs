@@ -122,15 +122,18 @@ pub(crate) fn together(connection: &Connection, pair: (i64, i64), stage: Stage) 
     Ok(by_field.collect::<BTreeMap<_, _>>().into_values().collect())
 }
 
+/// Since when each field of a pair that is set has its value.
+pub(crate) type Since = BTreeMap<Name, DateTime<Utc>>;
+
 /// Returns which fields are set and since when, for all organizations, by organization and provider.
-pub(crate) fn fields_set(connection: &Connection) -> Result<HashMap<(i64, i64), BTreeMap<Name, DateTime<Utc>>>> {
+pub(crate) fn fields_set(connection: &Connection) -> Result<HashMap<(i64, i64), Since>> {
     let mut statement = connection.prepare(
         "SELECT organization_id, provider_id, field, created_at FROM organization_credentials WHERE stage = 'current'",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(((row.get(0)?, row.get(1)?), (text::parsed(row, "field")?, text::at(row, "created_at")?)))
     })?;
-    let mut set: HashMap<(i64, i64), BTreeMap<Name, DateTime<Utc>>> = HashMap::new();
+    let mut set: HashMap<(i64, i64), Since> = HashMap::new();
     for row in rows {
         let (pair, (field, at)) = row?;
         set.entry(pair).or_default().insert(field, at);

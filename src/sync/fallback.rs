@@ -46,3 +46,24 @@ pub(super) fn previous(engine: &Engine<'_>, plan: &Plan, given: &[i64]) -> Resul
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    #[test]
+    fn only_a_refused_credential_before_the_first_page_is_a_refusal() {
+        let refused = |code| Failure::Refused(UserError::new(Exit::Refused, code, "no"));
+        let none = Tally::default();
+        for code in ["credential_refused", "reauth_required"] {
+            assert!(is_refusal(Some(&refused(code)), &none), "{code}");
+            assert!(!is_refusal(Some(&refused(code)), &Tally { pages: 1, ..none }), "{code}: rows of it are stored");
+        }
+        for code in ["wrong_account", "not_allowed", "credential_replaced", "credentials_missing"] {
+            assert!(!is_refusal(Some(&refused(code)), &none), "{code}");
+        }
+        let stream = Failure::Stream(UserError::new(Exit::Refused, "credential_refused", "no"));
+        assert!(!is_refusal(Some(&stream), &none) && !is_refusal(None, &none));
+    }
+}

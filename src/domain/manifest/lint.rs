@@ -446,6 +446,28 @@ mod tests {
     }
 
     #[test]
+    fn a_call_for_a_new_secret_has_its_slots_proved_and_says_where_the_value_is() {
+        let error = |secret: &str| {
+            let text = format!(
+                "provider: x\nrevision: 1\nkind: lms\ntitle: X\nsecrets:\n  key: {{title: Key, {secret}}}\nhttp:\n  base: https://x.example\n\
+                 streams:\n  a: {{key: id, records: '[]', full: {{get: /a}}}}\n"
+            );
+            load("x.yaml", &text).err().map(|error| error.message)
+        };
+        assert_eq!(error("max_age: never, rotate: {post: /keys, json: {old: '{secret.key}'}, value: key.new}"), None);
+        assert!(
+            error("rotate: {post: '/keys/{secret.key}', value: key}").unwrap().contains("no source"),
+            "not in an address"
+        );
+        assert!(
+            error("rotate: {post: /keys, headers: {X: '{secret.other}'}, value: key}").unwrap().contains("no source")
+        );
+        assert!(error("rotate: {post: /keys, value: ''}").unwrap().contains("path of a text"));
+        assert!(error("rotate: {post: /keys}").unwrap().contains("value"));
+        assert!(error("max_age: soon").unwrap().contains("not a length"));
+    }
+
+    #[test]
     fn rules_for_answers_are_proved_wherever_they_stand() {
         let good = "{status: 403, do: skip_stream, hint: 'no {vars.set}'}";
         assert_eq!(error("", good), None);

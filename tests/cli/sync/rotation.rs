@@ -524,3 +524,38 @@ fn old_credentials_are_told_by_status_and_listed_for_all_organizations() {
     keyed.rotated("key-2");
     assert_eq!(old(&keyed.lab), json!([]));
 }
+
+#[test]
+fn a_value_opens_in_its_own_row_alone_whatever_its_stage() {
+    let keyed = keyed(1);
+    keyed.rotated("key-2");
+    let pending = "credential rotate acme aptem api_key --from-stdin --pending-only";
+    keyed.lab.world.run_with_input(pending, "key-3").succeeds();
+    let sealed = |database: &rusqlite::Connection, stage: &str| -> Vec<u8> {
+        let sql = "SELECT sealed FROM organization_credentials WHERE stage = ?1";
+        database.query_row(sql, [stage], |row| row.get(0)).unwrap()
+    };
+    let put = "UPDATE organization_credentials SET sealed = ?1 WHERE stage = ?2";
+    for (from, to) in [("previous", "current"), ("pending", "current"), ("current", "previous"), ("current", "pending")]
+    {
+        let database = rusqlite::Connection::open(keyed.lab.world.db()).unwrap();
+        let (moved, there) = (sealed(&database, from), sealed(&database, to));
+        database.execute(put, (&moved, to)).unwrap();
+        keyed.lab.run("db check --deep").fails(12);
+        if to == "current" {
+            keyed.lab.sync("acme", 8);
+        }
+        database.execute(put, (&there, to)).unwrap();
+    }
+    keyed.lab.run("db check --deep").succeeds();
+    // Whoever can write the database can put another stage's row in force: only the audit shows that no command did.
+    let database = rusqlite::Connection::open(keyed.lab.world.db()).unwrap();
+    for (from, to) in [("pending", "pending "), ("current", "pending"), ("previous", "current")] {
+        let sql = "UPDATE organization_credentials SET stage = ?2 WHERE stage = ?1";
+        database.pragma_update(None, "ignore_check_constraints", true).unwrap();
+        database.execute(sql, [from, to]).unwrap();
+    }
+    let before = keyed.server.asked().len();
+    keyed.lab.sync("acme", 0);
+    assert_eq!(keyed.keys_used(before), ["key-1"]);
+}
