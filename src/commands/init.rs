@@ -5,13 +5,14 @@ use clap::Args;
 use ring::rand::SystemRandom;
 use serde::Serialize;
 
+use super::change;
 use crate::config::{self, KeySource};
 use crate::domain::{manifest, preset};
 use crate::error::{Exit, UserError};
 use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
-use crate::store::{self, Keep, audit, keys, presets, providers};
+use crate::store::{self, Keep, keys, presets, providers};
 use crate::vault::{self, Vault};
 use crate::{builtin, lookup};
 
@@ -56,7 +57,10 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
         Vault::unlock(&store, key)?;
     } else {
         let database_id = store.database_id().to_owned();
-        store.change(Keep::Yes, |tx| vault::register(tx, &database_id, &key, session.now))?;
+        store.change(Keep::Yes, |tx| {
+            vault::register(tx, &database_id, &key, session.now)?;
+            change::record(tx, session, ("key register", &key_id.to_string()), (None, None))
+        })?;
     }
     let (providers_loaded, presets_loaded) = store.change(Keep::Yes, |tx| load_built_in(tx, session))?;
     let initialized = Initialized {
@@ -134,9 +138,7 @@ fn load_built_in(tx: &store::Connection, session: &Session) -> Result<(Vec<Strin
     }
     for (action, names) in [("provider add", &loaded.0), ("preset apply", &loaded.1)] {
         for name in names {
-            let entry =
-                audit::Entry { actor: &session.actor, action, subject: name, before: None, after: Some("as shipped") };
-            audit::insert(tx, session.now, &entry)?;
+            change::record(tx, session, (action, name), (None, Some("as shipped")))?;
         }
     }
     Ok(loaded)

@@ -1,7 +1,9 @@
 //! The database: the only room that names rusqlite. One file per table; this one opens, migrates and transacts.
 
+pub(crate) mod anchor;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod chain;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
@@ -27,6 +29,7 @@ mod unfinished;
 
 use std::path::{Path, PathBuf};
 
+use anchor::{Anchor, Seen};
 use anyhow::Result;
 pub(crate) use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
@@ -39,12 +42,19 @@ pub(crate) use unfinished::Replace;
 
 use crate::mutants;
 
+/// What SQLite calls a connection whose commits are safe from a power loss at once.
+const FULL: i64 = 2;
+
 /// An open database with its schema up to date.
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
     database_id: String,
     upgraded: Option<Upgraded>,
+    /// Where the last change seen is noted; `None` where it is not, or not to be believed.
+    anchor: Option<Anchor>,
+    /// Whether a change of settings must leave a row in the audit; tests beside the code put what they need without.
+    audited: bool,
     /// Keeps the database from being migrated or restored meanwhile.
     _hold: maintenance::Hold,
 }
@@ -93,19 +103,66 @@ impl Store {
         Ok(self.connection.is_readonly("main")?)
     }
 
+    /// Compares the database with the last change that was seen of it on this host, and notes its changes from here on.
+    /// Returns how it stands; one that is not what it was is left as it is noted.
+    pub(crate) fn anchored_in(&mut self, folder: &Path) -> Result<Seen> {
+        let anchor = Anchor::of(folder, &self.database_id);
+        let seen = anchor.compare(&self.connection)?;
+        if let Seen::Nothing | Seen::Holds(_) = seen {
+            if let Some(head) = audit::head(&self.connection)?
+                && !matches!(&seen, Seen::Holds(noted) if *noted == head)
+            {
+                anchor.advance(&head).ok();
+            }
+            self.anchor = Some(anchor);
+        }
+        Ok(seen)
+    }
+
     /// Runs a change in one transaction; an error rolls it back. It takes the write lock at once, so that it waits for
     /// another writer instead of failing half-way (a deferred transaction that upgrades never waits).
+    ///
+    /// One that writes settings or sealed values must leave a row in the audit, or it fails: that is told by the marks of
+    /// the rows it wrote. What a sync reads is told by its run instead.
     pub(crate) fn change<T>(&mut self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let deferred = mutants::on("deferred-begin");
         let behavior = if deferred { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
         let transaction = self.connection.transaction_with_behavior(behavior)?;
-        let value = change(&transaction)?;
+        // What another program wrote is not this change's.
         digests::renew(&transaction)?;
-        match keep {
-            Keep::Yes => transaction.commit()?,
-            Keep::DryRun => transaction.rollback()?,
+        let before = audit::head(&transaction)?;
+        let value = change(&transaction)?;
+        let wrote_settings = digests::renew(&transaction)?;
+        let after = audit::head(&transaction)?;
+        let noted = after != before;
+        if wrote_settings && !noted && self.audited && !mutants::on("unaudited") {
+            anyhow::bail!("a change of settings that leaves no row in the audit was not kept");
+        }
+        if keep == Keep::DryRun {
+            transaction.rollback()?;
+            return Ok(value);
+        }
+        let noted = after.filter(|_| noted);
+        if mutants::on("anchor-first") {
+            self.anchor.iter().zip(&noted).for_each(|(anchor, head)| _ = anchor.advance(head));
+        }
+        transaction.commit()?;
+        if let (Some(anchor), Some(head)) = (&self.anchor, &noted) {
+            mutants::point("change committed");
+            // The change is made: that it could not be noted must not make it a failure.
+            self.settle().and_then(|()| anchor.advance(head)).ok();
+            mutants::point("change noted");
         }
         Ok(value)
+    }
+
+    /// Makes what is committed safe from a power loss where a sync has relaxed that: what is noted elsewhere must not be lost.
+    fn settle(&self) -> Result<()> {
+        let synchronous: i64 = self.connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        if synchronous < FULL {
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Empties the write-ahead log into the database, so that no deleted credential stays in it.
