@@ -146,6 +146,9 @@ impl Store {
         if mutants::on("anchor-first") {
             self.anchor.iter().zip(&noted).for_each(|(anchor, head)| _ = anchor.advance(head));
         }
+        if noted.is_some() {
+            mutants::point("change made");
+        }
         transaction.commit()?;
         if let (Some(anchor), Some(head)) = (&self.anchor, &noted) {
             mutants::point("change committed");
@@ -213,6 +216,35 @@ pub(crate) mod tests {
     /// Returns one that says it is at a path, for what is kept beside a database.
     pub(crate) fn memory_at(path: &Path) -> Store {
         Store { path: path.to_owned(), ..memory() }
+    }
+
+    #[test]
+    fn a_change_of_settings_that_leaves_no_row_in_the_audit_is_refused() {
+        let mut store = Store { audited: true, ..memory() };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let entry = audit::Entry { actor: "ann", action: "x", subject: "y", before: None, after: None };
+        let mut change = |sql: &'static str, told: bool| {
+            store.change(Keep::Yes, |tx| {
+                tx.execute_batch(sql)?;
+                if told { audit::insert(tx, at, &entry) } else { Ok(()) }
+            })
+        };
+        let settings = [
+            "INSERT INTO meta (key, value) VALUES ('a', '1')",
+            "UPDATE meta SET value = '2' WHERE key = 'a'",
+            "DELETE FROM meta WHERE key = 'a'",
+        ];
+        for sql in settings {
+            let error = change(sql, false).unwrap_err().to_string();
+            assert!(error.contains("no row in the audit"), "{sql}: {error}");
+            change(sql, true).unwrap();
+        }
+        change("DELETE FROM learners", false).unwrap();
+        // What another program wrote is not this change's.
+        store.read().execute_batch(settings[0]).unwrap();
+        store.change(Keep::Yes, |tx| Ok(tx.execute_batch("DELETE FROM learners")?)).unwrap();
+        assert_eq!(meta(store.read(), "a").unwrap().as_deref(), Some("1"));
+        assert_eq!(audit::head(store.read()).unwrap().map(|head| head.id), Some(3));
     }
 
     #[test]

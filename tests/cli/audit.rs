@@ -613,6 +613,7 @@ fn where_no_anchor_can_be_kept_nothing_fails_and_verifying_says_so() {
     std::fs::write(anchor(&world), "garbage").unwrap();
     world.run("org list").succeeds().says(&["not known: it is not as it was written"]);
     world.run("audit verify").succeeds().says(&["not known"]);
+    world.run(&format!("audit verify --anchor {}", anchor(&world).display())).fails(7);
     world.run("audit verify --accept --yes").succeeds();
     assert_eq!(world.run("org list").succeeds().stderr, "");
 }
@@ -635,7 +636,7 @@ fn a_sealed_value_that_does_not_open_is_told_by_the_run_and_changes_nothing() {
     let world = world();
     for slug in ["acme", "globex"] {
         world.create(slug, "aptem");
-        world.run_with_input(&format!("credential set {slug} aptem api_key --from-stdin"), slug).succeeds();
+        world.run_with_input(&format!("credential set {slug} aptem api_key --from-stdin"), "sentinel-value").succeeds();
     }
     let of = |slug: &str| format!("organization_id = (SELECT id FROM organizations WHERE slug = '{slug}')");
     let stolen = format!(

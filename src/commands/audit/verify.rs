@@ -163,6 +163,11 @@ fn anchored(
             found.extend(Some(Finding { row: noted.id, fault: Fault::Replaced, problem }));
             ("other", Some(noted))
         }
+        Seen::Unreadable(why) if args.anchor.is_some() => {
+            let message = format!("`{}` is no anchor of this database: {why}", file.display());
+            let hint = "give a copy of the anchor that `skillsctl audit verify` names";
+            return Err(UserError::new(Exit::Invalid, "anchor_malformed", message).hint(hint).into());
+        }
         Seen::Unreadable(why) => {
             warning = Some(format!("what was last seen on this host is not known: {why}"));
             ("unreadable", None)
