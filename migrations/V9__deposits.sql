@@ -40,3 +40,8 @@ CREATE TRIGGER credential_deposits_inserted AFTER INSERT ON credential_deposits
 BEGIN INSERT INTO changed_rows VALUES ('credential_deposits', NEW.rowid); END;
 CREATE TRIGGER credential_deposits_updated AFTER UPDATE ON credential_deposits WHEN NEW.row_digest IS OLD.row_digest
 BEGIN INSERT INTO changed_rows VALUES ('credential_deposits', NEW.rowid); END;
+-- As in V6: one that is deleted is marked too.
+CREATE TRIGGER sealing_keys_deleted AFTER DELETE ON sealing_keys
+BEGIN INSERT INTO changed_rows VALUES ('sealing_keys', OLD.rowid); END;
+CREATE TRIGGER credential_deposits_deleted AFTER DELETE ON credential_deposits
+BEGIN INSERT INTO changed_rows VALUES ('credential_deposits', OLD.rowid); END;

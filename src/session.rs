@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -10,6 +11,7 @@ use clap::{Args, ColorChoice};
 use crate::config::{self, Environment, KeyFlags, KeySource, Paths};
 use crate::error::{Exit, UserError};
 use crate::output::{Format, Output, OutputOptions};
+use crate::store::anchor::Seen;
 use crate::store::{self, Keep, Store};
 use crate::vault::Vault;
 
@@ -90,6 +92,8 @@ pub(crate) struct Session {
     pub(crate) actor: String,
     /// When the invocation began.
     pub(crate) now: DateTime<Utc>,
+    /// A database that is not what it was is told once.
+    told: Once,
 }
 
 impl Session {
@@ -124,6 +128,7 @@ impl Session {
             actor: config::actor(&environment),
             environment,
             now,
+            told: Once::new(),
         })
     }
 
@@ -134,7 +139,7 @@ impl Session {
 
     /// Opens the database, and says so where that brought its schema up to date.
     pub(crate) fn store(&self) -> Result<Store> {
-        let store = store::open(&self.paths()?.db, self.now)?;
+        let mut store = store::open(&self.paths()?.db, &self.actor, self.now)?;
         if let Some(upgraded) = store.upgraded() {
             self.output.note(format!(
                 "the schema of the database was brought from {} to {}; as it was before, it is kept in `{}`",
@@ -142,6 +147,10 @@ impl Session {
                 upgraded.to,
                 upgraded.backup.display()
             ));
+        }
+        if let Some(folder) = self.environment.anchor_folder() {
+            let warning = suspicion(&store.anchored_in(&folder)?);
+            self.told.call_once(|| warning.iter().for_each(|warning| self.output.warn(warning)));
         }
         Ok(store)
     }
@@ -195,4 +204,19 @@ fn key_on_command_line() -> UserError {
         "give the file that holds it with --key-file, or a command that prints it with --key-command; if what was on the \
          line is a real key, replace it: `skillsctl key rotate`",
     )
+}
+
+/// Returns what is to be said of a database that is not what was last seen of it.
+fn suspicion(seen: &Seen) -> Option<String> {
+    let what = match seen {
+        Seen::Nothing | Seen::Holds(_) => return None,
+        Seen::Older(last) => {
+            format!("the database is older than the last change seen on this host, row {} of its audit", last.id)
+        }
+        Seen::Other(last) => {
+            format!("the database is not the one last seen on this host: row {} of its audit is another one", last.id)
+        }
+        Seen::Unreadable(why) => format!("whether the database is what was last seen on this host is not known: {why}"),
+    };
+    Some(format!("{what}; `skillsctl audit verify` tells more"))
 }

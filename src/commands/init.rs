@@ -12,7 +12,7 @@ use crate::error::{Exit, UserError};
 use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
-use crate::store::{self, Keep, audit, keys, presets, providers, sealing_keys};
+use crate::store::{self, Keep, keys, presets, providers, sealing_keys};
 use crate::vault::{self, Vault};
 use crate::{builtin, lookup};
 
@@ -59,7 +59,10 @@ pub(crate) fn run(_args: &InitArgs, session: &Session) -> Result<Exit> {
     } else {
         let (key, source, created) = first_key(session)?;
         let database_id = store.database_id().to_owned();
-        store.change(Keep::Yes, |tx| vault::register(tx, &database_id, &key, session.now))?;
+        store.change(Keep::Yes, |tx| {
+            vault::register(tx, &database_id, &key, session.now)?;
+            change::record(tx, session, ("key register", &key.id().to_string()), (None, None))
+        })?;
         (Vault::unlock(&store, [anyhow::Ok(key)])?, source, created)
     };
     let key_id = vault.key_id();
@@ -152,9 +155,7 @@ fn load_built_in(tx: &store::Connection, session: &Session) -> Result<(Vec<Strin
     }
     for (action, names) in [("provider add", &loaded.0), ("preset apply", &loaded.1)] {
         for name in names {
-            let entry =
-                audit::Entry { actor: &session.actor, action, subject: name, before: None, after: Some("as shipped") };
-            audit::insert(tx, session.now, &entry)?;
+            change::record(tx, session, (action, name), (None, Some("as shipped")))?;
         }
     }
     Ok(loaded)

@@ -1,5 +1,6 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
+pub(crate) mod audit;
 mod change;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Log(log::LogArgs),
     Record(record::RecordArgs),
     #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    #[command(subcommand)]
     Db(db::DbCommand),
     #[command(subcommand)]
     Powerbi(powerbi::PowerbiCommand),
@@ -73,6 +76,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Provider(args) => provider::run(args, session),
         Command::Credential(args) => credential::run(args, session),
         Command::Log(args) => log::run(args, session),
+        Command::Audit(command) => audit::run(command, session),
         Command::Record(args) => record::run(args, session),
         Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),

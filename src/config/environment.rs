@@ -63,21 +63,15 @@ impl Environment {
         self.folder("XDG_CONFIG_HOME", ".config")
     }
 
+    /// Returns the folder that holds the last change seen of each database: not beside them, so that it does not go back with
+    /// one that is brought back.
+    pub(crate) fn anchor_folder(&self) -> Option<PathBuf> {
+        self.path("SKILLSCTL_ANCHORS").or_else(|| self.folder("XDG_STATE_HOME", ".local/state"))
+    }
+
     fn folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         let parent = self.absolute_path(variable).or_else(|| Some(self.absolute_path("HOME")?.join(below_home)))?;
         Some(parent.join("skillsctl"))
-    }
-}
-
-/// Returns who calls, for the audit: the user behind sudo, else the user of the process.
-pub(crate) fn actor(environment: &Environment) -> String {
-    let name = |variable: &str| environment.raw(variable).and_then(|name| name.into_string().ok());
-    let user = name("USER")
-        .or_else(|| name("LOGNAME"))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
-    match name("SUDO_USER") {
-        Some(sudo) if sudo != user => format!("{sudo} (as {user})"),
-        _ => user,
     }
 }
 

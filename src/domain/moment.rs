@@ -33,7 +33,8 @@ impl FromStr for Moment {
 }
 
 impl Moment {
-    fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    /// Returns the instant that is meant.
+    pub(crate) fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Moment::At(at) => at,
             Moment::Ago(length) => now - length.delta(),

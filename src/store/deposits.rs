@@ -151,10 +151,10 @@ pub(crate) fn fill(tx: &Connection, id: i64, sealed: &Sealed) -> Result<()> {
     Ok(())
 }
 
-/// Notes why a deposit was not taken in.
-pub(crate) fn refuse(tx: &Connection, id: i64, code: &str) -> Result<()> {
-    tx.execute("UPDATE credential_deposits SET refused = ?2 WHERE id = ?1 AND refused IS NOT ?2", (id, code))?;
-    Ok(())
+/// Notes why a deposit was not taken in. Returns false where that is known already.
+pub(crate) fn refuse(tx: &Connection, id: i64, code: &str) -> Result<bool> {
+    let sql = "UPDATE credential_deposits SET refused = ?2 WHERE id = ?1 AND refused IS NOT ?2";
+    Ok(tx.execute(sql, (id, code))? > 0)
 }
 
 /// Deletes a deposit, and the pair it was sealed to if that was kept for it alone.

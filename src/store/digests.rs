@@ -96,13 +96,14 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<Table>> {
     names.into_iter().map(|name| Table::read(connection, name)).collect()
 }
 
-/// Gives the rows written since the last time their hash; to be called before a transaction commits.
-pub(super) fn renew(tx: &Connection) -> Result<()> {
+/// Gives the rows written since the last time their hash; to be called before a transaction commits. Returns whether any
+/// were of settings or credentials, those that were deleted included: tokens come and go with the runs that need them.
+pub(super) fn renew(tx: &Connection) -> Result<bool> {
     let mut marked = tx.prepare_cached("SELECT DISTINCT table_name, row FROM changed_rows ORDER BY table_name")?;
     let rows: Vec<(String, i64)> =
         marked.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     if rows.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     for rows in rows.chunk_by(|one, other| one.0 == other.0) {
         let table = Table::read(tx, rows[0].0.clone())?;
@@ -111,7 +112,7 @@ pub(super) fn renew(tx: &Connection) -> Result<()> {
         }
     }
     tx.prepare_cached("DELETE FROM changed_rows")?.execute([])?;
-    Ok(())
+    Ok(rows.iter().any(|(table, _)| table != "access_tokens"))
 }
 
 /// Gives all rows their hash anew, as a migration may have given them columns; not those that were damaged before it.
@@ -288,7 +289,7 @@ mod tests {
                     |row| row.get(0),
                 )
                 .unwrap();
-            assert_eq!(triggers, 2, "{}", table.name);
+            assert_eq!(triggers, 3, "{}: triggers `_inserted`, `_updated` and `_deleted`", table.name);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Hold {
 }
 
 /// Tries until the lock is had or the time is up.
-fn waited(mut attempt: impl FnMut() -> Result<(), TryLockError>) -> Result<bool> {
+pub(super) fn waited(mut attempt: impl FnMut() -> Result<(), TryLockError>) -> Result<bool> {
     let until = Instant::now() + BUSY;
     loop {
         match attempt() {

@@ -8,7 +8,7 @@ use refinery::{Migration, Runner};
 use rusqlite::Connection;
 
 use super::digests::Differing;
-use super::{backup, digests, meta, set_meta, stamp};
+use super::{audit, backup, digests, meta, set_meta, stamp};
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::secrets::hex;
@@ -102,7 +102,12 @@ pub(super) fn writable(connection: &Connection, path: &Path) -> Result<()> {
 }
 
 /// Brings a database up to date that nobody else uses. Returns what was done, if anything: a new database has no past.
-pub(super) fn upgrade(connection: &mut Connection, path: &Path, now: DateTime<Utc>) -> Result<Option<Upgraded>> {
+pub(super) fn upgrade(
+    connection: &mut Connection,
+    path: &Path,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Upgraded>> {
     // Somebody else may have been first.
     if !is_older(connection, path)? {
         return Ok(None);
@@ -115,16 +120,30 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path, now: DateTime<Ut
     }
     let backup = backup::before_upgrade(connection, path, from, now)
         .with_context(|| format!("backing up `{}` before its schema is brought up to date", path.display()))?;
-    run(connection, path, now)?;
-    Ok(Some(Upgraded { from, to: newest_schema(), backup }))
+    let to = newest_schema();
+    run_to(connection, path, now, to, |tx| {
+        let subject = format!("schema {from} to {to}");
+        audit::insert(
+            tx,
+            now,
+            &audit::Entry { actor, action: "db migrate", subject: &subject, before: None, after: None },
+        )
+    })?;
+    Ok(Some(Upgraded { from, to, backup }))
 }
 
 /// Runs the migrations that are missing, in one transaction: a process that is killed leaves all of it or nothing.
 pub(super) fn run(connection: &mut Connection, path: &Path, now: DateTime<Utc>) -> Result<()> {
-    run_to(connection, path, now, newest_schema())
+    run_to(connection, path, now, newest_schema(), |_| Ok(()))
 }
 
-fn run_to(connection: &mut Connection, path: &Path, now: DateTime<Utc>, last: i64) -> Result<()> {
+fn run_to(
+    connection: &mut Connection,
+    path: &Path,
+    now: DateTime<Utc>,
+    last: i64,
+    note: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<()> {
     mutants::point("before migrations");
     let transaction = connection.transaction()?;
     transaction.execute_batch(
@@ -145,6 +164,7 @@ fn run_to(connection: &mut Connection, path: &Path, now: DateTime<Utc>, last: i6
         }
     }
     finish(&transaction, &damaged)?;
+    note(&transaction)?;
     transaction.commit()?;
     mutants::point("migrated");
     Ok(())
@@ -158,6 +178,7 @@ fn finish(tx: &Connection, damaged: &[Differing]) -> Result<()> {
             .map_err(|_| anyhow::anyhow!("no randomness"))?;
         set_meta(tx, "database_id", &hex::encode(&id))?;
     }
+    audit::chain_older(tx)?;
     digests::renew_all(tx, damaged)
 }
 
@@ -187,6 +208,6 @@ fn same_as_applied(tx: &Connection, path: &Path, migration: &Migration) -> Resul
 /// Returns an empty database in memory with this schema, to compare another one with.
 pub(super) fn pattern(schema: i64) -> Result<Connection> {
     let mut connection = Connection::open_in_memory()?;
-    run_to(&mut connection, Path::new(":memory:"), DateTime::UNIX_EPOCH, schema)?;
+    run_to(&mut connection, Path::new(":memory:"), DateTime::UNIX_EPOCH, schema, |_| Ok(()))?;
     Ok(connection)
 }

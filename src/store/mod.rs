@@ -1,7 +1,9 @@
 //! The database: the only room that names rusqlite. One file per table; this one opens, migrates and transacts.
 
+pub(crate) mod anchor;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod chain;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
@@ -29,6 +31,7 @@ mod unfinished;
 
 use std::path::{Path, PathBuf};
 
+use anchor::{Anchor, Seen};
 use anyhow::Result;
 pub(crate) use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
@@ -41,12 +44,19 @@ pub(crate) use unfinished::Replace;
 
 use crate::mutants;
 
+/// What SQLite calls a connection whose commits are safe from a power loss at once.
+const FULL: i64 = 2;
+
 /// An open database with its schema up to date.
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
     database_id: String,
     upgraded: Option<Upgraded>,
+    /// Where the last change seen is noted; `None` where it is not, or not to be believed.
+    anchor: Option<Anchor>,
+    /// Whether a change of settings must leave a row in the audit; tests beside the code put what they need without.
+    audited: bool,
     /// Keeps the database from being migrated, restored or given other keys meanwhile.
     _hold: maintenance::Hold,
 }
@@ -95,19 +105,69 @@ impl Store {
         Ok(self.connection.is_readonly("main")?)
     }
 
+    /// Compares the database with the last change that was seen of it on this host, and notes its changes from here on.
+    /// Returns how it stands; one that is not what it was is left as it is noted.
+    pub(crate) fn anchored_in(&mut self, folder: &Path) -> Result<Seen> {
+        let anchor = Anchor::of(folder, &self.database_id);
+        let seen = anchor.compare(&self.connection)?;
+        if let Seen::Nothing | Seen::Holds(_) = seen {
+            if let Some(head) = audit::head(&self.connection)?
+                && !matches!(&seen, Seen::Holds(noted) if *noted == head)
+            {
+                anchor.advance(&head).ok();
+            }
+            self.anchor = Some(anchor);
+        }
+        Ok(seen)
+    }
+
     /// Runs a change in one transaction; an error rolls it back. It takes the write lock at once, so that it waits for
     /// another writer instead of failing half-way (a deferred transaction that upgrades never waits).
+    ///
+    /// One that writes settings or sealed values must leave a row in the audit, or it fails: that is told by the marks of
+    /// the rows it wrote. What a sync reads is told by its run instead.
     pub(crate) fn change<T>(&mut self, keep: Keep, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let deferred = mutants::on("deferred-begin");
         let behavior = if deferred { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
         let transaction = self.connection.transaction_with_behavior(behavior)?;
-        let value = change(&transaction)?;
+        // What another program wrote is not this change's.
         digests::renew(&transaction)?;
-        match keep {
-            Keep::Yes => transaction.commit()?,
-            Keep::DryRun => transaction.rollback()?,
+        let before = audit::head(&transaction)?;
+        let value = change(&transaction)?;
+        let wrote_settings = digests::renew(&transaction)?;
+        let after = audit::head(&transaction)?;
+        let noted = after != before;
+        if wrote_settings && !noted && self.audited && !mutants::on("unaudited") {
+            anyhow::bail!("a change of settings that leaves no row in the audit was not kept");
+        }
+        if keep == Keep::DryRun {
+            transaction.rollback()?;
+            return Ok(value);
+        }
+        let noted = after.filter(|_| noted);
+        if mutants::on("anchor-first") {
+            self.anchor.iter().zip(&noted).for_each(|(anchor, head)| _ = anchor.advance(head));
+        }
+        if noted.is_some() {
+            mutants::point("change made");
+        }
+        transaction.commit()?;
+        if let (Some(anchor), Some(head)) = (&self.anchor, &noted) {
+            mutants::point("change committed");
+            // The change is made: that it could not be noted must not make it a failure.
+            self.settle().and_then(|()| anchor.advance(head)).ok();
+            mutants::point("change noted");
         }
         Ok(value)
+    }
+
+    /// Makes what is committed safe from a power loss where a sync has relaxed that: what is noted elsewhere must not be lost.
+    fn settle(&self) -> Result<()> {
+        let synchronous: i64 = self.connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+        if synchronous < FULL {
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Empties the write-ahead log into the database, so that no deleted credential stays in it.
@@ -158,6 +218,35 @@ pub(crate) mod tests {
     /// Returns one that says it is at a path, for what is kept beside a database.
     pub(crate) fn memory_at(path: &Path) -> Store {
         Store { path: path.to_owned(), ..memory() }
+    }
+
+    #[test]
+    fn a_change_of_settings_that_leaves_no_row_in_the_audit_is_refused() {
+        let mut store = Store { audited: true, ..memory() };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let entry = audit::Entry { actor: "ann", action: "x", subject: "y", before: None, after: None };
+        let mut change = |sql: &'static str, told: bool| {
+            store.change(Keep::Yes, |tx| {
+                tx.execute_batch(sql)?;
+                if told { audit::insert(tx, at, &entry) } else { Ok(()) }
+            })
+        };
+        let settings = [
+            "INSERT INTO meta (key, value) VALUES ('a', '1')",
+            "UPDATE meta SET value = '2' WHERE key = 'a'",
+            "DELETE FROM meta WHERE key = 'a'",
+        ];
+        for sql in settings {
+            let error = change(sql, false).unwrap_err().to_string();
+            assert!(error.contains("no row in the audit"), "{sql}: {error}");
+            change(sql, true).unwrap();
+        }
+        change("DELETE FROM learners", false).unwrap();
+        // What another program wrote is not this change's.
+        store.read().execute_batch(settings[0]).unwrap();
+        store.change(Keep::Yes, |tx| Ok(tx.execute_batch("DELETE FROM learners")?)).unwrap();
+        assert_eq!(meta(store.read(), "a").unwrap().as_deref(), Some("1"));
+        assert_eq!(audit::head(store.read()).unwrap().map(|head| head.id), Some(3));
     }
 
     #[test]

@@ -33,8 +33,8 @@ fn wait_for_writer(tries: i32) -> bool {
     SINCE.get().is_some_and(|since| since.elapsed() < BUSY)
 }
 
-/// Opens an existing database and brings its schema up to date; a newer one is refused untouched.
-pub(crate) fn open(path: &Path, now: DateTime<Utc>) -> Result<Store> {
+/// Opens an existing database and brings its schema up to date, in the name of the actor; a newer one is refused untouched.
+pub(crate) fn open(path: &Path, actor: &str, now: DateTime<Utc>) -> Result<Store> {
     regular_file(path)?;
     let mut hold = maintenance::share(path, Make::Yes)?;
     let mut connection = connect(path)?;
@@ -46,7 +46,7 @@ pub(crate) fn open(path: &Path, now: DateTime<Utc>) -> Result<Store> {
         drop(hold);
         let alone = maintenance::exclude(path)?;
         connection = connect(path)?;
-        upgraded = migrate::upgrade(&mut connection, path, now)?;
+        upgraded = migrate::upgrade(&mut connection, path, actor, now)?;
         hold = alone.shared()?;
     }
     if connection.is_readonly("main")? {
@@ -218,8 +218,8 @@ pub(crate) fn create(path: &Path) -> Result<bool> {
 pub(super) fn memory() -> Result<Store> {
     let mut connection = Connection::open_in_memory()?;
     let path = Path::new(":memory:");
-    migrate::upgrade(&mut connection, path, DateTime::UNIX_EPOCH)?;
-    prepare(connection, path, Hold::default(), None)
+    migrate::upgrade(&mut connection, path, "test", DateTime::UNIX_EPOCH)?;
+    Ok(Store { audited: false, ..prepare(connection, path, Hold::default(), None)? })
 }
 
 /// Gives a connection the settings that all else rests on.
@@ -244,7 +244,8 @@ fn prepare(connection: Connection, path: &Path, hold: Hold, upgraded: Option<Upg
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     let database_id = meta(&connection, "database_id")?.context("the database has no id")?;
-    Ok(Store { connection, path: path.to_owned(), database_id, upgraded, _hold: hold })
+    let path = path.to_owned();
+    Ok(Store { connection, path, database_id, upgraded, anchor: None, audited: true, _hold: hold })
 }
 
 #[cfg(test)]
@@ -266,8 +267,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/skills.db");
         assert!(create(&path).unwrap());
-        let mut store = open(&path, NOW).unwrap();
-        store.change(super::super::Keep::Yes, |tx| super::super::set_meta(tx, "x", "y")).unwrap();
+        let mut store = open(&path, "ann", NOW).unwrap();
+        store
+            .change(super::super::Keep::Yes, |tx| tx.execute_batch("DELETE FROM quarantine").map_err(Into::into))
+            .unwrap();
         for name in ["skills.db", "skills.db-wal", "skills.db-shm"] {
             let mode = std::fs::metadata(path.with_file_name(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -280,7 +283,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("skills.db");
         create(&path).unwrap();
-        let store = open(&path, NOW).unwrap();
+        let store = open(&path, "ann", NOW).unwrap();
         store
             .read()
             .execute("INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (999, 'later', '', '1')", [])
@@ -288,7 +291,7 @@ mod tests {
         store.checkpoint().unwrap();
         drop(store);
         let before = std::fs::read(&path).unwrap();
-        assert_eq!(code(&open(&path, NOW).err().unwrap()), "schema_too_new");
+        assert_eq!(code(&open(&path, "ann", NOW).err().unwrap()), "schema_too_new");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
@@ -296,14 +299,14 @@ mod tests {
     fn what_is_not_our_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
-        assert_eq!(code(&open(&path, NOW).err().unwrap()), "database_missing");
+        assert_eq!(code(&open(&path, "ann", NOW).err().unwrap()), "database_missing");
         std::fs::write(&path, "this is no database, it is a text that is long enough").unwrap();
-        assert_eq!(code(&open(&path, NOW).err().unwrap()), "database_corrupt");
+        assert_eq!(code(&open(&path, "ann", NOW).err().unwrap()), "database_corrupt");
         let foreign = folder.path().join("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-        assert_eq!(code(&open(&foreign, NOW).err().unwrap()), "database_foreign");
+        assert_eq!(code(&open(&foreign, "ann", NOW).err().unwrap()), "database_foreign");
         let link = folder.path().join("link.db");
         std::os::unix::fs::symlink(&foreign, &link).unwrap();
-        assert_eq!(code(&open(&link, NOW).err().unwrap()), "database_not_a_file");
+        assert_eq!(code(&open(&link, "ann", NOW).err().unwrap()), "database_not_a_file");
     }
 }

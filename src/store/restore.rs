@@ -75,8 +75,12 @@ impl Candidate {
         look(self.file.path())
     }
 
-    /// Brings the copy up to date and notes in it where it comes from. Returns what it holds then.
-    pub(crate) fn bring_up_to_date(&mut self, now: DateTime<Utc>, entry: &audit::Entry<'_>) -> Result<()> {
+    /// Brings the copy up to date and notes in it where it comes from. Returns that note, the newest of its audit.
+    pub(crate) fn bring_up_to_date(
+        &mut self,
+        now: DateTime<Utc>,
+        entry: &audit::Entry<'_>,
+    ) -> Result<Option<audit::Head>> {
         let path = self.file.path();
         let mut connection = connect(path)?;
         connection.pragma_update(None, "journal_mode", "MEMORY")?;
@@ -84,6 +88,7 @@ impl Candidate {
         let tx = connection.transaction()?;
         audit::insert(&tx, now, entry)?;
         digests::renew(&tx)?;
+        let head = audit::head(&tx)?;
         tx.commit()?;
         if let Some(finding) = check::unsound(&connection).first() {
             let message =
@@ -95,7 +100,8 @@ impl Candidate {
         // As every database is in use; exclusive, so that no `-shm` comes to be.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        connection.close().map_err(|(_, error)| error.into())
+        connection.close().map_err(|(_, error)| error)?;
+        Ok(head)
     }
 
     /// Puts the copy in the place of the database, which nobody else may use meanwhile. Returns where the old one is kept.

@@ -350,7 +350,10 @@ impl Run<'_> {
             open: &open,
             owner,
             keep: engine.options.keep,
-            allow_mass: engine.options.allow_mass_delete,
+            allow_mass: engine
+                .options
+                .allow_mass_delete
+                .then(|| (engine.options.actor.as_str(), format!("{}/{}", plan.organization.slug, plan.provider.slug))),
         };
         self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut self.tried)?;
         let read = state.open_read.take().unwrap_or_else(|| open.clone());

@@ -3,6 +3,7 @@
 use super::resolve::StreamPlan;
 use super::turn::Turn;
 use super::{Engine, fetch};
+use crate::config;
 use crate::connector::{Connector, Failure, Page, Start, Window, scalar};
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
@@ -10,7 +11,7 @@ use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::records::{self, Owner, Rows, Tried};
 use crate::store::state::{Mode, OpenRead};
-use crate::store::{Keep, Store, quarantine};
+use crate::store::{Keep, Store, audit, quarantine};
 
 /// The deletes that follow a complete read of a stream.
 pub(super) struct Deletes<'d> {
@@ -19,8 +20,8 @@ pub(super) struct Deletes<'d> {
     pub(super) open: &'d OpenRead,
     pub(super) owner: &'d Owner,
     pub(super) keep: Keep,
-    /// Whether more rows may vanish at once than the brake allows.
-    pub(super) allow_mass: bool,
+    /// Who said that more rows may vanish at once than the brake allows, and of what; `None` where nobody did.
+    pub(super) allow_mass: Option<(&'d str, String)>,
 }
 
 impl Deletes<'_> {
@@ -95,7 +96,8 @@ impl Deletes<'_> {
         }
         #[expect(clippy::cast_precision_loss, reason = "a share of rows needs no more than 52 bits")]
         let share = unseen as f64 / live as f64;
-        if share > deletes.max && !self.allow_mass {
+        let mass = share > deletes.max;
+        if mass && self.allow_mass.is_none() {
             return Err(Failure::Stream(
                 UserError::new(
                     Exit::Conflict,
@@ -113,7 +115,22 @@ impl Deletes<'_> {
         match tried {
             Some(_) => Ok(Some(unseen)),
             None => {
-                store.change(Keep::Yes, |tx| records::sweep(tx, owner, oldest)).map(Some).map_err(Failure::Internal)
+                let swept = store.change(Keep::Yes, |tx| {
+                    let swept = records::sweep(tx, owner, oldest)?;
+                    if let Some((actor, of)) = self.allow_mass.as_ref().filter(|_| mass) {
+                        let subject = format!("{of}/{}: {swept} of {live}", self.plan.name);
+                        let entry = audit::Entry {
+                            actor,
+                            action: "sync mass-delete",
+                            subject: &subject,
+                            before: None,
+                            after: None,
+                        };
+                        audit::insert(tx, config::now(), &entry)?;
+                    }
+                    Ok(swept)
+                });
+                swept.map(Some).map_err(Failure::Internal)
             }
         }
     }

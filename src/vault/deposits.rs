@@ -181,7 +181,16 @@ impl Vault {
         let value = match value {
             Ok(value) => value,
             Err(error) => {
-                deposits::refuse(tx, deposit.id, error.code)?;
+                if deposits::refuse(tx, deposit.id, error.code)? {
+                    let entry = audit::Entry {
+                        actor,
+                        action: "credential refuse-deposit",
+                        subject: &format!("{}/{}/{field}, deposited by {created_by}", place.0.slug, place.1.slug),
+                        before: None,
+                        after: Some(error.code),
+                    };
+                    audit::insert(tx, now, &entry)?;
+                }
                 intake.warnings.push(format!("{}; the deposit was not taken in", error.message));
                 intake.refused.push((field.clone(), error));
                 return Ok(());

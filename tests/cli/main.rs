@@ -6,6 +6,7 @@
     reason = "a helper that fails fails its test; one file's helpers are the others' library"
 )]
 
+mod audit;
 mod config;
 mod credential;
 mod db;

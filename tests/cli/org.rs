@@ -197,7 +197,7 @@ fn every_change_is_in_the_audit_and_a_dry_run_is_not() {
     let mut statement = connection.prepare(sql).unwrap();
     let entries: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(
-        entries[6..],
+        entries[7..],
         [
             "org create acme by admin",
             "override set acme/aptem by admin",

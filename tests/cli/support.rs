@@ -88,7 +88,7 @@ impl World {
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.home())
             .env("TMPDIR", self.home())
-            .env("USER", "admin")
+            .env("SKILLSCTL_TEST_USER", "admin")
             .env("SKILLSCTL_DB", self.db())
             .env("SKILLSCTL_KEY_FILE", self.key())
             .env("SKILLSCTL_TEST_NOW", &self.now)

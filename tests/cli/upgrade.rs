@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use crate::support::World;
 
 /// Returns a machine with the database and the key of the first release.
-fn first_release() -> World {
+pub fn first_release() -> World {
     let world = World::empty();
     let connection = Connection::open(world.db()).unwrap();
     connection.pragma_update(None, "journal_mode", "WAL").unwrap();

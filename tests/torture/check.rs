@@ -249,6 +249,61 @@ pub fn equal(connection: &Connection, state: &State, wrong: &mut Violations) {
     }
 }
 
+/// Checks that each change is told in the audit, that its rows are a chain, and that the anchor is part of it (I7). Computed
+/// here once more, from what is written in `src/store/chain.rs`.
+pub fn audited(world: &World, connection: &Connection, wrong: &mut Violations) {
+    let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap();
+    let database = text("SELECT value FROM meta WHERE key = 'database_id'").unwrap();
+    let mut hashes = vec![hashed(&[b"skillsctl/audit/v1/beginning", database.as_bytes()])];
+    let mut statement = connection.prepare("SELECT * FROM audit_log ORDER BY id").unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let id: i64 = row.get("id").unwrap();
+        let column = |name: &str| row.get::<_, Option<String>>(name).unwrap();
+        let texts = ["at", "actor", "action", "subject", "before_hash", "after_hash"].map(column);
+        let number = id.to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![b"skillsctl/audit/v1", hashes.last().unwrap().as_bytes(), &number];
+        for (place, text) in texts.iter().enumerate() {
+            if place > 3 {
+                parts.push(if text.is_some() { b"some" } else { b"none" });
+            }
+            parts.push(text.as_deref().unwrap_or_default().as_bytes());
+        }
+        let hash = hashed(&parts);
+        if id != i64::try_from(hashes.len()).unwrap() || column("hash").as_ref() != Some(&hash) {
+            wrong.push(format!("I7: row {id} of the audit does not fit the one before it"));
+            return;
+        }
+        hashes.push(hash);
+    }
+    // A credential that was set once has one more version for each time it was replaced.
+    let replaced = "SELECT coalesce(sum(newest - 1), 0) || ''
+                    FROM (SELECT max(version) AS newest FROM organization_credentials GROUP BY organization_id, provider_id, field)";
+    let told = "SELECT count(*) || '' FROM audit_log WHERE action = 'credential rotate'";
+    let (replaced, told) = (text(replaced).unwrap(), text(told).unwrap());
+    if replaced != told {
+        wrong.push(format!("I7: credentials were replaced {replaced} times, and the audit tells of {told}"));
+    }
+    let anchor = world.home().join(format!(".local/state/skillsctl/{database}.anchor"));
+    if let Ok(anchor) = std::fs::read(&anchor) {
+        let anchor: Value = serde_json::from_slice(&anchor).unwrap();
+        let id = usize::try_from(anchor["id"].as_i64().unwrap()).unwrap();
+        if hashes.get(id).map(String::as_str) != anchor["hash"].as_str() {
+            wrong.push(format!("I7: the anchor tells of row {id}, which is not among the {}", hashes.len() - 1));
+        }
+    }
+}
+
+/// Returns the SHA-256 of parts, each behind its length in eight bytes, in hex.
+fn hashed(parts: &[&[u8]]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Checks that no run says that it is running (I4).
 pub fn runs_are_over(connection: &Connection, wrong: &mut Violations) {
     let sql = "SELECT count(*) FROM integration_sync_logs WHERE outcome = 'running'";
@@ -260,7 +315,7 @@ pub fn runs_are_over(connection: &Connection, wrong: &mut Violations) {
 
 /// Checks that nothing is left behind, and that nobody else may read what there is (I10).
 pub fn no_residue(world: &World, clean: bool, wrong: &mut Violations) {
-    let expected = ["skills.db", "skillsctl.key", "skills.db.locks", "trace"];
+    let expected = ["skills.db", "skillsctl.key", "skills.db.locks", ".local", "trace"];
     let companions = ["skills.db-wal", "skills.db-shm"];
     let mut look = |folder: &Path, deep: bool| {
         for entry in std::fs::read_dir(folder).unwrap() {

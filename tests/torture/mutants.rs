@@ -76,4 +76,6 @@ caught! {
     a_watermark_before_the_end_of_its_read_is_caught: "watermark-first",
     a_sweep_of_what_an_interrupted_read_saw_is_caught: "generation-anew",
     a_refresh_token_used_before_it_is_stored_is_caught: "token-unsaved",
+    a_change_without_a_row_in_the_audit_is_caught: "unaudited",
+    a_change_noted_on_the_host_before_it_is_committed_is_caught: "anchor-first",
 }

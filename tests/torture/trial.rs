@@ -119,6 +119,7 @@ pub fn trial(story: Story, seed: u64, troubles: &[Trouble], mutant: Option<&str>
         let copy = check::copy(&world).connection;
         check::sound(&copy, &mut outcome.wrong);
         check::progress_is_true(&copy, &before, &world.account.state(), &mut outcome.wrong);
+        check::audited(&world, &copy, &mut outcome.wrong);
         check::no_residue(&world, !killed, &mut outcome.wrong);
         let wasted = check::wasted(&copy, &before, &world.account.state(), pages);
         if wasted > if killed { AHEAD } else { 0 } {
@@ -137,6 +138,7 @@ pub fn trial(story: Story, seed: u64, troubles: &[Trouble], mutant: Option<&str>
     check::sound(&copy, &mut outcome.wrong);
     check::equal(&copy, &world.account.state(), &mut outcome.wrong);
     check::runs_are_over(&copy, &mut outcome.wrong);
+    check::audited(&world, &copy, &mut outcome.wrong);
     check::no_residue(&world, true, &mut outcome.wrong);
     if check::contents(&copy, "other") != neighbour {
         outcome.wrong.push("I9: rows of another organization have changed".into());

@@ -171,7 +171,7 @@ impl World {
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.home())
             .env("TMPDIR", self.home())
-            .env("USER", "admin")
+            .env("SKILLSCTL_TEST_USER", "admin")
             .env("SKILLSCTL_DB", self.database())
             .env("SKILLSCTL_KEY_FILE", self.key())
             .env("SKILLSCTL_TEST_NOW", now.to_rfc3339_opts(SecondsFormat::Millis, true))

@@ -10,6 +10,7 @@ use super::{absolute, size};
 use crate::commands::change::declined;
 use crate::error::{Exit, UserError};
 use crate::session::Session;
+use crate::store::anchor::Anchor;
 use crate::store::{self, Keep, audit, restore};
 
 /// Put a backup in the place of the database, which is kept under another name
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<Exit> {
     let subject = restored.backup.clone();
     let entry =
         audit::Entry { actor: &session.actor, action: "db restore", subject: &subject, before: None, after: None };
-    candidate.bring_up_to_date(session.now, &entry)?;
+    let head = candidate.bring_up_to_date(session.now, &entry)?;
     // Refused before it is asked for; not held while a person thinks.
     drop(restore::alone(&database)?);
     if session.keep == Keep::Yes {
@@ -102,6 +103,10 @@ pub(crate) fn run(args: &RestoreArgs, session: &Session) -> Result<Exit> {
             return Err(declined().into());
         }
         restored.kept = candidate.put(&restore::alone(&database)?, session.now)?.as_deref().map(absolute);
+        // That it is older than what was seen here is known from here on.
+        if let (Some(folder), Some(head)) = (session.environment.anchor_folder(), head) {
+            Anchor::of(&folder, &restored.database_id).set(&head).ok();
+        }
     }
     tell(session, &restored)
 }

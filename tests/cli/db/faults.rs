@@ -131,7 +131,7 @@ fn no_room_for_a_backup_or_a_restore_leaves_all_as_it_was() {
         }
         assert!(world.database() == before, "with {room} KiB");
         assert_eq!(names(world.home(), "copy"), [""; 0]);
-        assert_eq!(names(world.home(), "."), [""; 0], "with {room} KiB");
+        assert_eq!(names(world.home(), ".skills"), [""; 0], "with {room} KiB");
         assert_eq!(names(world.home(), "skills.db.replaced"), [""; 0]);
     }
     world.run("db backup copy.db").succeeds();

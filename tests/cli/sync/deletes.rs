@@ -67,8 +67,14 @@ fn learners_missing_from_a_full_read_are_deleted_but_not_many_at_once() {
     }
     assert_eq!(lab.sync("acme --full --allow-mass-delete --dry-run", 0)["total"]["deleted"], 5);
     assert_eq!(gone(&lab, "acme", "learners").len(), 0);
+    let leave = "SELECT count(*) FROM audit_log WHERE action = 'sync mass-delete'";
+    assert_eq!(lab.number(leave), 0);
     assert_eq!(lab.sync("acme --full --allow-mass-delete --confirm acme", 0)["total"]["deleted"], 5);
     assert_eq!(gone(&lab, "acme", "learners"), deleted);
+    let of = "acme/aptem/learners: 5 of 20";
+    assert_eq!((lab.number(leave), lab.number(&format!("{leave} AND subject = '{of}'"))), (1, 1));
+    assert_eq!(lab.sync("acme --full --allow-mass-delete --confirm acme", 0)["total"]["deleted"], 0);
+    assert_eq!(lab.number(leave), 1, "leave that was not needed is none");
 
     // Few at once need no leave, and the daily full read finds them by itself.
     let more = set(lab.sandbox.remove("aptem", "acme", 2));

@@ -156,6 +156,8 @@ fn a_refresh_token_that_is_good_once_is_spent_by_one_process_at_a_time() {
         lines.map(|line| start(&lab, line)).into_iter().for_each(ends_well);
     }
     assert!(posts(&lab).iter().all(|status| *status == 200), "{:?}", posts(&lab));
+    let told = "SELECT count(*) FROM audit_log WHERE action = 'credential rotate' AND subject = 'acme/salesforce/refresh_token'";
+    assert_eq!(lab.number(told), i64::try_from(posts(&lab).len()).unwrap(), "each that was replaced is told");
     assert_eq!(lab.live("acme", "employers"), 8);
     // The one that is stored is the one that is good.
     lab.run("credential test acme salesforce").succeeds();
