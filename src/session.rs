@@ -7,8 +7,11 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ColorChoice};
 
 use crate::config::{self, Environment, KeyFlags, KeySource, Paths};
+use crate::domain::names::Slug;
+use crate::domain::role::Role;
+use crate::error::{Exit, UserError};
 use crate::output::{Format, Output, OutputOptions};
-use crate::store::{self, Keep, Store};
+use crate::store::{self, Keep, May, Store};
 use crate::vault::Vault;
 
 /// Flags that every command takes, anywhere on the line.
@@ -24,6 +27,9 @@ pub(crate) struct Globals {
     /// Command that prints the master key [env: SKILLSCTL_KEY_COMMAND]
     #[arg(long, global = true, value_name = "CMD")]
     pub(crate) key_command: Option<String>,
+    /// Do no more than a role may, like `operator` or `tenant:acme` [env: SKILLSCTL_ROLE]
+    #[arg(long, global = true, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
     /// Form of the data on stdout
     #[arg(
         short = 'o',
@@ -68,12 +74,21 @@ impl Globals {
     }
 }
 
+/// Who was let in.
+pub(crate) struct Admitted {
+    /// `None` for a command that everybody may run, and that looks at nothing.
+    pub(crate) role: Option<Role>,
+    /// The variables that are heeded of this caller.
+    pub(crate) environment: Environment,
+}
+
 /// One invocation.
 pub(crate) struct Session {
     /// Returns the tree of all commands, for help and completion.
     pub(crate) command_line: fn() -> clap::Command,
     pub(crate) output: Output,
     pub(crate) environment: Environment,
+    pub(crate) role: Option<Role>,
     db_flag: Option<PathBuf>,
     pub(crate) key_flags: KeyFlags,
     /// Whether changes are kept: not under `--dry-run`.
@@ -86,8 +101,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Makes sense of the global flags and the environment.
-    pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command) -> Result<Self> {
-        let environment = Environment::of_process();
+    pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command, admitted: Admitted) -> Result<Self> {
+        let Admitted { role, environment } = admitted;
         let now = config::now();
         let output = Output::new(OutputOptions {
             format: globals.format(),
@@ -102,6 +117,7 @@ impl Session {
         Ok(Session {
             command_line,
             output,
+            role,
             db_flag: globals.db,
             key_flags: KeyFlags { key_file: globals.key_file, key_command: globals.key_command },
             keep: if globals.dry_run { Keep::DryRun } else { Keep::Yes },
@@ -116,8 +132,12 @@ impl Session {
         Ok(Paths::resolve(self.db_flag.clone(), &self.environment)?)
     }
 
-    /// Opens the database, and says so where that brought its schema up to date.
+    /// Opens the database, and says so where that brought its schema up to date. A tenant gets one that holds nothing but its
+    /// own organization.
     pub(crate) fn store(&self) -> Result<Store> {
+        if let Some(own) = self.only_own()? {
+            return store::open_for_tenant(&self.paths()?.db, own, May::Read);
+        }
         let store = store::open(&self.paths()?.db, self.now)?;
         if let Some(upgraded) = store.upgraded() {
             self.output.note(format!(
@@ -130,8 +150,31 @@ impl Session {
         Ok(store)
     }
 
+    /// Opens the database to ask for a sync: all that a tenant may write.
+    pub(crate) fn store_to_request(&self) -> Result<Store> {
+        match self.only_own()? {
+            Some(own) => store::open_for_tenant(&self.paths()?.db, own, May::Request),
+            None => self.store(),
+        }
+    }
+
+    /// Returns the one organization that may be seen, if the caller is a tenant. Nothing is opened for nobody.
+    fn only_own(&self) -> Result<Option<&Slug>> {
+        match &self.role {
+            Some(Role::Tenant(own)) => Ok(Some(own)),
+            Some(_) => Ok(None),
+            None => {
+                Err(UserError::new(Exit::Refused, "not_allowed", "this command has no role to open the database with")
+                    .into())
+            }
+        }
+    }
+
     /// Opens the database as it is, to look at it: nothing is written, and an older schema stays.
     pub(crate) fn look(&self) -> Result<Store> {
+        if let Some(own) = self.only_own()? {
+            return store::open_for_tenant(&self.paths()?.db, own, May::Read);
+        }
         store::look(&self.paths()?.db)
     }
 

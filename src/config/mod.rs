@@ -1,5 +1,6 @@
 //! Where the database and the master key come from: a flag, the environment, or the default place.
 
+mod caller;
 mod environment;
 mod key_file;
 mod key_source;
@@ -8,6 +9,7 @@ pub(crate) mod secret_command;
 
 use std::path::PathBuf;
 
+pub(crate) use caller::Caller;
 pub(crate) use environment::{Environment, actor, now, running_now};
 pub(crate) use key_file::create_key_file;
 pub(crate) use key_source::{KeyFlags, KeySource, default_key_file};

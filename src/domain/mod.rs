@@ -13,6 +13,7 @@ pub(crate) mod names;
 pub(crate) mod organization;
 pub(crate) mod path;
 pub(crate) mod preset;
+pub(crate) mod role;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 pub(crate) mod slot;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Subdomains that belong to the platform itself or would mislead its users.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 25] = [
     "www",
     "api",
     "admin",
@@ -31,6 +31,8 @@ const RESERVED: [&str; 24] = [
     "super-admin",
     "root",
     "localhost",
+    // `sync request` is a command.
+    "request",
 ];
 
 /// An organization's slug, which is also its subdomain: `acme` is `acme.aivii.co.uk`.

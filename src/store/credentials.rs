@@ -56,6 +56,12 @@ pub(crate) fn all(connection: &Connection, organization_id: i64) -> Result<Vec<C
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns whether a pair has any credential, at whatever stage.
+pub(crate) fn is_any_set(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<bool> {
+    let sql = "SELECT count(*) FROM organization_credentials WHERE organization_id = ?1 AND provider_id = ?2";
+    Ok(connection.query_row(sql, (organization_id, provider_id), |row| row.get::<_, i64>(0))? > 0)
+}
+
 /// Returns which fields are set, for all organizations, by organization and provider.
 pub(crate) fn fields_set(connection: &Connection) -> Result<HashMap<(i64, i64), BTreeSet<Name>>> {
     let mut statement = connection

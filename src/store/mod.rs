@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
+pub(crate) mod grants;
 pub(crate) mod keys;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
@@ -12,6 +13,7 @@ pub(crate) mod presets;
 pub(crate) mod providers;
 pub(crate) mod quarantine;
 pub(crate) mod records;
+pub(crate) mod requests;
 pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod state;
@@ -22,6 +24,7 @@ mod failure;
 mod maintenance;
 mod migrate;
 mod open;
+mod tenant;
 mod text;
 mod unfinished;
 
@@ -33,7 +36,8 @@ use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
 pub(crate) use migrate::{Upgraded, newest_schema, steps_from};
-pub(crate) use open::{create, look, open};
+pub(crate) use open::{create, is_private, look, open, open_for_roles};
+pub(crate) use tenant::{May, open_for_tenant};
 pub(crate) use text::{hash, stamp};
 pub(crate) use unfinished::Replace;
 
