@@ -353,8 +353,8 @@ mod tests {
             assert!(heeded(line), "{line}");
         }
         for line in [
-            "x status --db /tmp/x.db",
-            "x --db=/tmp/x.db status",
+            "x status --db elsewhere.db",
+            "x --db=elsewhere.db status",
             "x status --key-file k",
             "x status --key-command id",
             "x credential set acme aptem api_key --from-command id",
@@ -364,7 +364,7 @@ mod tests {
             "x override apply acme -f ./-",
             "x preset validate -f /etc/shadow",
             "x provider lint - /etc/shadow",
-            "x db backup /tmp/x",
+            "x db backup elsewhere.db",
         ] {
             assert!(!heeded(line), "{line}");
         }

@@ -15,6 +15,7 @@ mod interruptions;
 mod lab;
 mod locks;
 mod manifests;
+mod requests;
 mod rules;
 mod scenarios;
 mod scope;
