@@ -26,7 +26,7 @@ mod yaml;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 /// Parses the command line, runs the command and reports how it ended.
 pub fn main() -> ExitCode {
@@ -36,13 +36,17 @@ pub fn main() -> ExitCode {
     if let Err(error) = config::harden_process() {
         return output::report(&error, json);
     }
-    let cli = match cli::Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let parsed = cli::Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| cli::Cli::from_arg_matches(&matches).map(|cli| (matches, cli)));
+    let (matches, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return output::report_usage(&error, json),
     };
     let json = json || matches!(cli.globals.format(), output::Format::Json | output::Format::Jsonl);
-    let ended =
-        session::Session::new(cli.globals, cli::Cli::command).and_then(|session| commands::run(cli.command, &session));
+    let ended = commands::admit(&matches, &cli.globals)
+        .and_then(|admitted| session::Session::new(cli.globals, cli::Cli::command, admitted))
+        .and_then(|session| commands::run(cli.command, &session));
     match ended {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => output::report(&store::explained(error), json),

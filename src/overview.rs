@@ -17,7 +17,7 @@ use crate::store::credentials::Since;
 use crate::store::organizations::{Organization, Status};
 use crate::store::providers::Provider;
 use crate::store::runs::{self, Outcome, Run};
-use crate::store::{Connection, credentials, deposits, overrides, quarantine};
+use crate::store::{Connection, credentials, deposits, overrides, quarantine, requests};
 use crate::sync::due::seed;
 
 /// How one provider of one organization stands.
@@ -86,6 +86,8 @@ pub(crate) struct Overview {
     /// When the next sync starts; not in the future means now.
     pub(crate) next: Option<DateTime<Utc>>,
     pub(crate) due: bool,
+    /// When a sync was asked for that is still to come.
+    pub(crate) requested: Option<DateTime<Utc>>,
     pub(crate) frequency: Frequency,
     /// Whether the organization has chosen the frequency itself.
     pub(crate) custom_frequency: bool,
@@ -138,6 +140,7 @@ struct Known {
     set: HashMap<(i64, i64), Since>,
     deposited: HashMap<(i64, i64), BTreeSet<Name>>,
     quarantined: HashMap<(i64, i64), u64>,
+    requested: HashMap<(i64, i64), DateTime<Utc>>,
 }
 
 impl Known {
@@ -149,6 +152,7 @@ impl Known {
             set: credentials::fields_set(connection)?,
             deposited: deposits::fields_waiting(connection)?,
             quarantined: quarantine::counts(connection)?,
+            requested: requests::open(connection)?,
         })
     }
 }
@@ -195,6 +199,10 @@ impl Pair<'_> {
         let frequency = settings.frequency();
         let seed = seed(organization.slug.as_str(), provider.slug.as_str());
         let next = frequency.next(last, organization.time_zone, seed).filter(|_| standing.is_scheduled());
+        let requested = known.requested.get(&ids).copied();
+        let asked_for = requested.is_some()
+            && standing.is_scheduled()
+            && last.not_before.is_none_or(|not_before| not_before <= now);
         let custom = settings.values.get(&SettingKey::SyncFrequency);
         let credentials = self.fields(set, &deposited, now);
         let old = credentials.iter().filter(|field| field.too_old);
@@ -206,7 +214,8 @@ impl Pair<'_> {
             standing,
             last_success,
             failures: last.failures,
-            due: next.is_some_and(|next| next <= now) && standing != Standing::Running,
+            due: (asked_for || next.is_some_and(|next| next <= now)) && standing != Standing::Running,
+            requested,
             next,
             frequency,
             custom_frequency: custom.is_some_and(|resolved| resolved.origin == Origin::Override),

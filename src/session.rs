@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ColorChoice};
 
 use crate::config::{self, Environment, KeyFlags, KeySource, Paths};
+use crate::domain::names::Slug;
+use crate::domain::role::Role;
 use crate::error::{Exit, UserError};
 use crate::output::{Format, Output, OutputOptions};
 use crate::store::anchor::Seen;
-use crate::store::{self, Keep, Store};
+use crate::store::{self, Keep, May, Store};
 use crate::vault::Vault;
 
 /// Flags that every command takes, anywhere on the line.
@@ -31,6 +33,9 @@ pub(crate) struct Globals {
     /// Refused: a key on the command line is seen by all who may list processes
     #[arg(long = "key", global = true, hide = true, value_name = "NOTHING", num_args = 0..=1, default_missing_value = "")]
     pub(crate) refused_key: Option<OsString>,
+    /// Do no more than a role may, like `operator` or `tenant:acme` [env: SKILLSCTL_ROLE]
+    #[arg(long, global = true, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
     /// Form of the data on stdout
     #[arg(
         short = 'o',
@@ -78,12 +83,21 @@ impl Globals {
     }
 }
 
+/// Who was let in.
+pub(crate) struct Admitted {
+    /// `None` for a command that everybody may run, and that looks at nothing.
+    pub(crate) role: Option<Role>,
+    /// The variables that are heeded of this caller.
+    pub(crate) environment: Environment,
+}
+
 /// One invocation.
 pub(crate) struct Session {
     /// Returns the tree of all commands, for help and completion.
     pub(crate) command_line: fn() -> clap::Command,
     pub(crate) output: Output,
     pub(crate) environment: Environment,
+    pub(crate) role: Option<Role>,
     db_flag: Option<PathBuf>,
     pub(crate) key_flags: KeyFlags,
     /// Whether changes are kept: not under `--dry-run`.
@@ -98,7 +112,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Makes sense of the global flags and the environment.
-    pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command) -> Result<Self> {
+    pub(crate) fn new(globals: Globals, command_line: fn() -> clap::Command, admitted: Admitted) -> Result<Self> {
         if globals.refused_key.is_some() {
             return Err(key_on_command_line().into());
         }
@@ -106,7 +120,7 @@ impl Session {
             let message = "`--csv-raw` is for CSV alone";
             return Err(UserError::new(Exit::Usage, "no_csv", message).hint("add `-o csv`, or leave it out").into());
         }
-        let environment = Environment::of_process();
+        let Admitted { role, environment } = admitted;
         let now = config::now();
         let output = Output::new(OutputOptions {
             format: globals.format(),
@@ -122,6 +136,7 @@ impl Session {
         Ok(Session {
             command_line,
             output,
+            role,
             db_flag: globals.db,
             key_flags: KeyFlags { key_file: globals.key_file, key_command: globals.key_command },
             keep: if globals.dry_run { Keep::DryRun } else { Keep::Yes },
@@ -137,8 +152,12 @@ impl Session {
         Ok(Paths::resolve(self.db_flag.clone(), &self.environment)?)
     }
 
-    /// Opens the database, and says so where that brought its schema up to date.
+    /// Opens the database, and says so where that brought its schema up to date. A tenant gets one that holds nothing but its
+    /// own organization.
     pub(crate) fn store(&self) -> Result<Store> {
+        if let Some(own) = self.only_own()? {
+            return store::open_for_tenant(&self.paths()?.db, own, May::Read);
+        }
         let mut store = store::open(&self.paths()?.db, &self.actor, self.now)?;
         if let Some(upgraded) = store.upgraded() {
             self.output.note(format!(
@@ -155,8 +174,31 @@ impl Session {
         Ok(store)
     }
 
+    /// Opens the database to ask for a sync: all that a tenant may write.
+    pub(crate) fn store_to_request(&self) -> Result<Store> {
+        match self.only_own()? {
+            Some(own) => store::open_for_tenant(&self.paths()?.db, own, May::Request),
+            None => self.store(),
+        }
+    }
+
+    /// Returns the one organization that may be seen, if the caller is a tenant. Nothing is opened for nobody.
+    fn only_own(&self) -> Result<Option<&Slug>> {
+        match &self.role {
+            Some(Role::Tenant(own)) => Ok(Some(own)),
+            Some(_) => Ok(None),
+            None => {
+                Err(UserError::new(Exit::Refused, "not_allowed", "this command has no role to open the database with")
+                    .into())
+            }
+        }
+    }
+
     /// Opens the database as it is, to look at it: nothing is written, and an older schema stays.
     pub(crate) fn look(&self) -> Result<Store> {
+        if let Some(own) = self.only_own()? {
+            return store::open_for_tenant(&self.paths()?.db, own, May::Read);
+        }
         store::look(&self.paths()?.db)
     }
 

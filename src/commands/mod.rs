@@ -1,5 +1,6 @@
 //! One file per noun: its arguments and one short function per verb. Commands hold no rules; those are in `domain`.
 
+mod access;
 pub(crate) mod audit;
 mod change;
 pub(crate) mod completion;
@@ -17,11 +18,14 @@ pub(crate) mod powerbi;
 pub(crate) mod preset;
 pub(crate) mod provider;
 pub(crate) mod record;
+pub(crate) mod role;
 pub(crate) mod schema;
 mod source;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod version;
+
+pub(crate) use access::admit;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -52,6 +56,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
+    Role(role::RoleCommand),
+    #[command(subcommand)]
     Db(db::DbCommand),
     #[command(subcommand)]
     Powerbi(powerbi::PowerbiCommand),
@@ -78,6 +84,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Log(args) => log::run(args, session),
         Command::Audit(command) => audit::run(command, session),
         Command::Record(args) => record::run(args, session),
+        Command::Role(command) => role::run(command, session),
         Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),

@@ -39,6 +39,7 @@ struct Row {
     failures_in_a_row: u32,
     next_at: Option<String>,
     due: bool,
+    requested_at: Option<String>,
     frequency: String,
     frequency_custom: bool,
     credentials: Vec<Field>,
@@ -116,6 +117,7 @@ fn row(overview: Overview) -> Row {
         // What has never run is due since ever, which is no time to show.
         next_at: overview.next.filter(|next| *next > DateTime::UNIX_EPOCH).map(stamp),
         due: overview.due,
+        requested_at: overview.requested.map(stamp),
         frequency: overview.frequency.to_string(),
         frequency_custom: overview.custom_frequency,
         credentials: overview.credentials.clone(),
@@ -194,6 +196,7 @@ fn last(row: &Row, look: &Look) -> String {
 
 fn next(row: &Row, look: &Look) -> String {
     match (row.due, row.overview.next) {
+        (true, _) if row.overview.requested.is_some() => "due now, on request".to_owned(),
         (true, _) => "due now".to_owned(),
         (false, Some(next)) => format!("next {}", look.time(next)),
         (false, None) => "no next".to_owned(),
@@ -286,7 +289,7 @@ fn all(rows: &[Row], session: &Session) -> Result<()> {
                 header: "next",
                 priority: 4,
                 cell: |row, _| match row.due {
-                    true => Cell::text("due now"),
+                    true => Cell::text(if row.overview.requested.is_some() { "on request" } else { "due now" }),
                     false => Cell::time(row.overview.next),
                 },
             },

@@ -23,6 +23,28 @@ impl Environment {
         Environment { lookup: Box::new(|name| std::env::var_os(name)) }
     }
 
+    /// Returns what is heeded of somebody for whom sudo runs the program: nothing that names a file, a command or a key, but
+    /// where the database and the home are, which sudo sets itself unless it is told not to.
+    #[must_use]
+    pub(crate) fn of_somebody_else(self) -> Self {
+        const HEEDED: [&str; 13] = [
+            "SKILLSCTL_DB",
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "SUDO_USER",
+            "SUDO_UID",
+            "SKILLSCTL_ROLE",
+            "TERM",
+            "NO_COLOR",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "TZ",
+        ];
+        Environment { lookup: Box::new(move |name| HEEDED.contains(&name).then(|| (self.lookup)(name)).flatten()) }
+    }
+
     /// Returns just these variables.
     #[cfg(test)]
     pub(crate) fn of_map(variables: &[(&str, &str)]) -> Self {

@@ -1,6 +1,7 @@
 //! Where the database and the master key come from: a flag, the environment, or the default place.
 
 mod actor;
+mod caller;
 mod environment;
 mod key_file;
 mod key_source;
@@ -10,6 +11,7 @@ pub(crate) mod secret_command;
 use std::path::PathBuf;
 
 pub(crate) use actor::actor;
+pub(crate) use caller::Caller;
 pub(crate) use environment::{Environment, now, running_now};
 pub(crate) use key_file::create_key_file;
 pub(crate) use key_source::{KEY_VARIABLES, KeyFlags, KeySource, default_key_file};

@@ -15,6 +15,7 @@ pub(crate) mod network;
 pub(crate) mod organization;
 pub(crate) mod path;
 pub(crate) mod preset;
+pub(crate) mod role;
 pub(crate) mod schedule;
 pub(crate) mod secretlike;
 pub(crate) mod settings;

@@ -11,7 +11,7 @@ use unicode_security::skeleton;
 use crate::error::{Exit, UserError};
 
 /// Subdomains that belong to the platform itself or would mislead its users.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 25] = [
     "www",
     "api",
     "admin",
@@ -36,6 +36,8 @@ const RESERVED: [&str; 24] = [
     "super-admin",
     "root",
     "localhost",
+    // `sync request` is a command.
+    "request",
 ];
 
 /// An organization's slug, which is also its subdomain: `acme` is `acme.aivii.co.uk`.

@@ -28,6 +28,9 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
     );
     let failure = match cause {
         rusqlite::Error::SqliteFailure(failure, _) => failure,
+        rusqlite::Error::SqlInputError { error, .. } if error.code == ErrorCode::AuthorizationForStatementDenied => {
+            return Some(beyond());
+        }
         // The schema is ours and so are the values: a column or a value that is not what was written was damaged since.
         rusqlite::Error::SqlInputError { .. } => return Some(corrupt),
         rusqlite::Error::Utf8Error(..)
@@ -44,6 +47,7 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
         "free some space and run the command again",
     );
     Some(match failure.code {
+        ErrorCode::AuthorizationForStatementDenied => beyond(),
         ErrorCode::DiskFull => full,
         // The index of the write-ahead log could not grow, and a disk has no other reason to refuse that.
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => full,
@@ -73,4 +77,11 @@ pub(crate) fn user_error(error: &anyhow::Error) -> Option<UserError> {
         .hint("wait for it to finish; `skillsctl status` shows what is running"),
         _ => return None,
     })
+}
+
+/// Returns the error of a statement that a tenant's connection does not take.
+fn beyond() -> UserError {
+    let message = "the command asked the database for more than this role may see";
+    UserError::new(Exit::Refused, "not_allowed", message)
+        .hint("nothing was shown; please report it: it is a fault of ours")
 }

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod credentials;
 pub(crate) mod deposits;
+pub(crate) mod grants;
 pub(crate) mod keys;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
@@ -15,6 +16,7 @@ pub(crate) mod presets;
 pub(crate) mod providers;
 pub(crate) mod quarantine;
 pub(crate) mod records;
+pub(crate) mod requests;
 pub(crate) mod restore;
 pub(crate) mod runs;
 pub(crate) mod sealing_keys;
@@ -26,6 +28,7 @@ mod failure;
 mod maintenance;
 mod migrate;
 mod open;
+mod tenant;
 mod text;
 mod unfinished;
 
@@ -38,7 +41,8 @@ use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
 pub(crate) use migrate::{Upgraded, newest_schema, steps_from};
-pub(crate) use open::{alone, create, look, open};
+pub(crate) use open::{alone, create, is_private, look, open, open_for_roles};
+pub(crate) use tenant::{May, open_for_tenant};
 pub(crate) use text::{hash, stamp};
 pub(crate) use unfinished::Replace;
 

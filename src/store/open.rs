@@ -83,9 +83,59 @@ pub(crate) fn look(path: &Path) -> Result<Store> {
     prepare(connection, path, hold, None)
 }
 
+/// Opens a database as it is for one who may not bring its schema up to date; an older one is refused.
+fn as_it_is(path: &Path) -> Result<Store> {
+    regular_file(path)?;
+    let hold = maintenance::share(path, Make::No)?;
+    let connection = connect_to(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    if migrate::is_older(&connection, path)? {
+        let message = "the schema of the database is older than this program";
+        return Err(UserError::new(Exit::Database, "schema_too_old", message)
+            .hint("a super admin brings it up to date with `skillsctl db migrate`")
+            .into());
+    }
+    prepare(connection, path, hold, None)
+}
+
+/// Returns a connection with a database attached as it is, and the name it is attached under, which nobody can know.
+pub(super) fn attached(path: &Path, writes: bool) -> Result<(Store, String)> {
+    let Store { _hold: hold, .. } = as_it_is(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(":memory:", flags)?;
+    connection.busy_handler(Some(wait_for_writer))?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    let name: String = connection.query_row("SELECT 'own_' || lower(hex(randomblob(16)))", [], |row| row.get(0))?;
+    let uri = uri(path, if writes { "mode=rw" } else { "mode=ro" });
+    connection
+        .execute(&format!("ATTACH ?1 AS {name}"), [uri])
+        .with_context(|| format!("opening `{}`", path.display()))?;
+    Ok((prepare(connection, path, hold, None)?, name))
+}
+
+/// Opens the database to look up who may do what, and for nothing else.
+pub(crate) fn open_for_roles(path: &Path) -> Result<Store> {
+    as_it_is(path)
+}
+
+/// Returns whether a database is this user's own, in a folder that nobody else can put another file into.
+pub(crate) fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(file), Ok(folder)) = (path.symlink_metadata(), folder.metadata()) else { return false };
+    file.is_file() && file.uid() == user && [0, user].contains(&folder.uid()) && folder.mode() & 0o022 == 0
+}
+
 /// Returns a connection to a database file, for reading only where it cannot be written.
 pub(super) fn connect(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    connect_to(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn connect_to(path: &Path, access: OpenFlags) -> Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let opened = Connection::open_with_flags(path, flags).and_then(read_once);
     let mut connection = match opened {
         // To be read even, a write-ahead log wants to write beside the database; without one there is no need.
@@ -110,8 +160,8 @@ fn is_forbidden(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
 }
 
-/// Returns a connection to a file that is taken to stay as it is, so that nothing is created beside it.
-pub(super) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+/// Returns a path as a URI with this query, as SQLite reads it.
+fn uri(path: &Path, query: &str) -> String {
     let mut uri = String::from("file:");
     for byte in std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()) {
         match byte {
@@ -119,12 +169,16 @@ pub(super) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
             byte => uri.push_str(&format!("%{byte:02X}")),
         }
     }
-    uri.push_str("?immutable=1");
+    uri + "?" + query
+}
+
+/// Returns a connection to a file that is taken to stay as it is, so that nothing is created beside it.
+pub(super) fn immutable(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    read_once(Connection::open_with_flags(uri, flags)?)
+    read_once(Connection::open_with_flags(uri(path, "immutable=1"), flags)?)
 }
 
 /// Returns a companion of a database file, like its `-wal`.

@@ -12,7 +12,7 @@ use crate::domain::schedule::{Frequency, LastRuns};
 use crate::domain::settings::{Block, Overrides, SettingKey, merge};
 use crate::lookup::Library;
 use crate::store::organizations::{self, Organization};
-use crate::store::{Connection, overrides, runs};
+use crate::store::{Connection, overrides, requests, runs};
 
 /// An organization with something to run.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ struct Schedule {
     frequency: Option<Frequency>,
 }
 
-/// Returns the organizations with something due, each with the providers that are; all enabled ones if `force`. What has
+/// Returns the organizations with something due or asked for, each with the providers that are; all enabled ones if `force`. What has
 /// waited longest since it last began comes first, so that a sync whose time is over never leaves out the same ones.
 ///
 /// Made for ten thousand organizations of which none is due: nothing is read that the schedule does not depend on, and
@@ -49,6 +49,7 @@ struct Schedule {
 pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> Result<Vec<Due>> {
     let library = Library::read(connection)?;
     let overrides = overrides::of_schedules(connection)?;
+    let requested = requests::open(connection)?;
     let mut presets: HashMap<(i64, u32), Option<Vec<Schedule>>> = HashMap::new();
     let mut due = Vec::new();
     for organization in organizations::active(connection)? {
@@ -78,9 +79,11 @@ pub(crate) fn due(connection: &Connection, now: DateTime<Utc>, force: bool) -> R
             }
             // Nobody is put off for longer; a moment beyond that was taken from a wrong clock too.
             last.not_before = last.not_before.filter(|not_before| *not_before <= now + CLOCKS);
+            // Somebody has asked for it; a provider that told us to wait is not asked before.
+            let requested = requested.contains_key(&pair) && last.not_before.is_none_or(|not_before| not_before <= now);
             let seed = seed(&organization.slug, schedule.name.as_str());
             let next = frequency.next(last, organization.time_zone, seed);
-            if force || next.is_some_and(|next| next <= now) {
+            if force || requested || next.is_some_and(|next| next <= now) {
                 let newest_run = (!force).then_some(last.newest.unwrap_or(0));
                 wanted.push(Wanted { provider: schedule.name.clone(), newest_run });
                 began = began.min(last.started);

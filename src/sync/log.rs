@@ -6,7 +6,8 @@ use super::Engine;
 use super::resolve::Plan;
 use crate::error::UserError;
 use crate::mutants;
-use crate::store::runs::{self, Finish, Kind, Tally};
+use crate::store::requests;
+use crate::store::runs::{self, Finish, Kind, Outcome, Tally};
 use crate::store::{Connection, Keep};
 
 /// The run being logged; `None` in a dry run.
@@ -23,7 +24,15 @@ impl RunLog {
         }
         let (trigger, now) = (engine.options.trigger, engine.now());
         let kind = if engine.options.backfill.is_some() { Kind::Backfill } else { Kind::Sync };
-        let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, (kind, trigger, shape), now))?;
+        // A part of a sync is not what was asked for.
+        let whole = kind == Kind::Sync && engine.options.stream.is_none();
+        let id = engine.change(Keep::Yes, |tx| {
+            let id = runs::start(tx, pair, (kind, trigger, shape), now)?;
+            if whole {
+                requests::take_on(tx, pair, id)?;
+            }
+            Ok(id)
+        })?;
         mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }
@@ -37,7 +46,14 @@ impl RunLog {
     pub(super) fn finish(self, engine: &Engine<'_>, finish: &Finish<'_>) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        engine.change(Keep::Yes, |tx| runs::finish(tx, id, finish, now))?;
+        engine.change(Keep::Yes, |tx| {
+            runs::finish(tx, id, finish, now)?;
+            // One that stopped on its way has not done what was asked for.
+            if !matches!(finish.outcome, Outcome::Deferred | Outcome::Interrupted) {
+                requests::answered(tx, id)?;
+            }
+            Ok(())
+        })?;
         mutants::point("run finished");
         Ok(())
     }

@@ -24,6 +24,7 @@ mod provider;
 mod provisioning;
 mod quarantine;
 mod record;
+mod roles;
 mod schema;
 mod seed;
 mod status;

@@ -61,6 +61,15 @@ impl World {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Returns the variables that are set, to be put back with [`World::set_back`].
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.variables.clone()
+    }
+
+    pub fn set_back(&mut self, variables: Vec<(String, String)>) {
+        self.variables = variables;
+    }
+
     pub fn home(&self) -> &Path {
         self.home.path()
     }

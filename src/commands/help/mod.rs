@@ -4,6 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::access::{COMMANDS, Who};
+use crate::domain::role::RoleName;
 use crate::error::{Exit, UserError, nearest};
 use crate::output::{Cell, Format, block};
 use crate::session::Session;
@@ -25,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 7] = [
+const TOPICS: [Topic; 8] = [
     Topic { topic: "exit-codes", title: "What the exit code of a command tells its caller", text: "" },
     Topic { topic: "environment", title: "Variables that are read", text: include_str!("environment.txt") },
     Topic { topic: "settings", title: "Defaults, overrides, and which one holds", text: include_str!("settings.txt") },
@@ -44,6 +46,7 @@ const TOPICS: [Topic; 7] = [
         title: "Whom a provider's settings let be called and trusted",
         text: include_str!("network.txt"),
     },
+    Topic { topic: "roles", title: "Who may run which command", text: include_str!("roles.txt") },
     Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("security.txt") },
 ];
 
@@ -82,6 +85,7 @@ pub(crate) fn run(args: &HelpArgs, session: &Session) -> Result<Exit> {
     match args.words.as_slice() {
         [] => overview(session)?,
         [word] if word == "exit-codes" => exit_codes(session)?,
+        [word] if word == "roles" => roles(session)?,
         [word] if TOPICS.iter().any(|topic| topic.topic == word) => {
             for topic in TOPICS.iter().filter(|topic| topic.topic == word) {
                 session
@@ -132,6 +136,38 @@ fn exit_codes(session: &Session) -> Result<()> {
             look.bold(topic.title),
             block(&rows.collect::<Vec<_>>(), 2, look)
         )
+    })
+}
+
+/// A command, and who may run it.
+#[derive(Debug, Serialize)]
+struct Open {
+    command: &'static str,
+    roles: Vec<RoleName>,
+}
+
+#[derive(Debug, Serialize)]
+struct Roles {
+    #[serde(flatten)]
+    topic: &'static Topic,
+    commands: Vec<Open>,
+}
+
+fn roles(session: &Session) -> Result<()> {
+    let Some(topic) = TOPICS.iter().find(|topic| topic.topic == "roles") else { return Ok(()) };
+    let roles = |who: Who| RoleName::ALL.into_iter().filter(|role| who.includes(*role)).collect();
+    let commands = COMMANDS.iter().map(|(command, who)| Open { command, roles: roles(*who) }).collect();
+    let roles = Roles { topic, commands };
+    session.output.one("HelpTopic", &roles, |look| {
+        let head = std::iter::once(String::new()).chain(RoleName::ALL.map(|role| role.as_str().to_owned()));
+        let row = |open: &Open| {
+            let mark = |role: &RoleName| if open.roles.contains(role) { "yes" } else { "-" };
+            let marks = RoleName::ALL.iter().map(|role| Cell::text(mark(role)));
+            std::iter::once(Cell::text(open.command)).chain(marks).collect()
+        };
+        let rows: Vec<Vec<Cell>> =
+            std::iter::once(head.map(Cell::text).collect()).chain(roles.commands.iter().map(row)).collect();
+        format!("{}\n\n{}\n{}", look.bold(topic.title), topic.text, block(&rows, 2, look))
     })
 }
 

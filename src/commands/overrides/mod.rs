@@ -12,7 +12,9 @@ pub(super) use set::key;
 
 use super::change::{self, Changed};
 use crate::domain::entity::Entity;
+use crate::domain::manifest::{SettingSpec, SettingType};
 use crate::domain::network::{self, Network};
+use crate::domain::role::Role;
 use crate::domain::settings::{self, Change as Overriding, Effective, Overrides, SettingKey};
 use crate::error::{Exit, UserError};
 use crate::http::authorities;
@@ -21,7 +23,7 @@ use crate::output::Change;
 use crate::session::Session;
 use crate::store::organizations::Organization;
 use crate::store::overrides::{self, Changed as Mark};
-use crate::store::{Connection, Store, organizations};
+use crate::store::{Connection, Store, credentials, organizations};
 
 /// Manage what is different for one organization
 #[derive(Debug, Subcommand)]
@@ -139,6 +141,7 @@ fn carry_out(
         let mut changed = Changed::unchanged(session, &organization.slug);
         for planned in plan(tx, &organization)? {
             let provider = &planned.integration.provider;
+            check_addresses(tx, session, &organization, &planned)?;
             check_effective(slug, &planned.integration, &planned.after())?;
             let mark = Mark { by: session.actor.clone(), at: session.now };
             let pair = (organization.id, provider.id);
@@ -163,6 +166,28 @@ fn check_network(settings: &Effective, integration: &Integration) -> Result<(), 
         Some(file) => authorities(&file).map(|_| ()),
         None => Ok(()),
     }
+}
+
+/// Fails where a provisioner would send credentials that are there already to another address.
+fn check_addresses(tx: &Connection, session: &Session, organization: &Organization, planned: &Planned) -> Result<()> {
+    if session.role != Some(Role::Provisioner) {
+        return Ok(());
+    }
+    let (before, after) = (&planned.integration.settings, planned.after());
+    let value =
+        |settings: &Effective, key: &SettingKey| settings.values.get(key).map(|resolved| resolved.value.clone());
+    let is_address = |spec: &SettingSpec| matches!(spec.setting_type, SettingType::Url | SettingType::Hostname);
+    let addresses = planned.integration.manifest.settings.iter().filter(|(_, spec)| is_address(spec));
+    let mut keys = addresses.map(|(name, _)| SettingKey::Declared(name.clone()));
+    let Some(moved) = keys.find(|key| value(before, key) != value(&after, key)) else { return Ok(()) };
+    let provider = &planned.integration.provider;
+    if !credentials::is_any_set(tx, organization.id, provider.id)? {
+        return Ok(());
+    }
+    let message = format!("the credentials of {} would be sent to another address: `{moved}` changes", provider.name);
+    Err(UserError::new(Exit::Refused, "not_allowed", message)
+        .hint("set addresses before credentials, or have a super admin change it")
+        .into())
 }
 
 /// Fails where the settings in force would read one entity from two streams.

@@ -17,6 +17,7 @@ mod lab;
 mod locks;
 mod manifests;
 mod network;
+mod requests;
 mod rotation;
 mod rules;
 mod scenarios;

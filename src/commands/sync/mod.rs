@@ -1,12 +1,14 @@
 //! `sync`: runs providers of organizations, one by name or all that are due.
 
+mod request;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
 use chrono::SecondsFormat;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::domain::duration::Length;
@@ -33,6 +35,7 @@ use crate::sync::{self, Engine, Event, Options, Report, RunReport};
 /// With --from, what changed in a range of time is read once more, beside the ordinary syncs: they go on where they are.
 /// Nothing is taken for deleted but what the provider says is. A date is its first moment in UTC.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   skillsctl sync acme
   skillsctl sync acme --provider aptem --full
@@ -41,6 +44,8 @@ use crate::sync::{self, Engine, Event, Options, Report, RunReport};
   skillsctl sync --all --jobs 8 --max-runtime 50m
   skillsctl sync acme --dry-run --json")]
 pub(crate) struct SyncArgs {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Organizations to sync now
     #[arg(value_name = "ORG", required_unless_present = "all", conflicts_with = "all")]
     organizations: Vec<Slug>,
@@ -79,6 +84,11 @@ pub(crate) struct SyncArgs {
     confirm: Option<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Request(request::RequestArgs),
+}
+
 /// The end of a sync as scripts see it.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -100,6 +110,9 @@ struct Summary<'a> {
 }
 
 pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
+    if let Some(Verb::Request(args)) = &args.verb {
+        return request::run(args, session);
+    }
     let began = Instant::now();
     let backfill = backfill(args, session)?;
     let store = session.store()?;
@@ -178,36 +191,37 @@ fn wanted(args: &SyncArgs, session: &Session, store: &Store) -> Result<Vec<Due>>
 fn named(slug: &Slug, args: &SyncArgs, store: &Store) -> Result<Due> {
     let organization = organizations::by_slug(store.read(), slug.as_str())?;
     if organization.status == Status::Suspended {
-        return Err(UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
-            .hint(format!("skillsctl org resume {slug}"))
-            .into());
+        return Err(suspended(slug).into());
     }
     let integrations = lookup::pinned_integrations(store.read(), &organization)?;
     if let Some(only) = &args.provider {
         let integration = lookup::one_integration(store.read(), &organization, only.as_str())?;
         if !integration.settings.enabled() {
-            return Err(UserError::new(
-                Exit::Conflict,
-                "provider_disabled",
-                format!("{} is disabled for `{slug}`", integration.provider.name),
-            )
-            .hint(format!("skillsctl override set {slug} {only} enabled=true"))
-            .into());
+            return Err(disabled(&integration.provider.name, slug, only).into());
         }
     }
     let providers = integrations.iter().filter(|integration| integration.settings.enabled());
     let anyway = |name: &Name| Wanted { provider: name.clone(), newest_run: None };
     let providers: Vec<Wanted> = providers.map(|integration| anyway(&integration.provider.slug)).collect();
     if providers.is_empty() {
-        return Err(UserError::new(
-            Exit::Conflict,
-            "nothing_enabled",
-            format!("all providers of `{slug}` are disabled"),
-        )
-        .hint(format!("skillsctl override set {slug} PROVIDER enabled=true"))
-        .into());
+        return Err(nothing_enabled(slug).into());
     }
     Ok(Due { organization, providers })
+}
+
+fn suspended(slug: &Slug) -> UserError {
+    UserError::new(Exit::Conflict, "org_suspended", format!("organization `{slug}` is suspended"))
+        .hint(format!("skillsctl org resume {slug}"))
+}
+
+fn disabled(title: &str, slug: &Slug, provider: &Name) -> UserError {
+    UserError::new(Exit::Conflict, "provider_disabled", format!("{title} is disabled for `{slug}`"))
+        .hint(format!("skillsctl override set {slug} {provider} enabled=true"))
+}
+
+fn nothing_enabled(slug: &Slug) -> UserError {
+    UserError::new(Exit::Conflict, "nothing_enabled", format!("all providers of `{slug}` are disabled"))
+        .hint(format!("skillsctl override set {slug} PROVIDER enabled=true"))
 }
 
 /// Prints how it went and returns the exit code.
