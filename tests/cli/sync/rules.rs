@@ -231,7 +231,7 @@ fn the_report_for_scripts_has_these_fields() {
     let tally = "adopted bytes deleted filtered inserted over_cap pages quarantined read requests retries unchanged \
                  updated waited_ms";
     assert_eq!(keys(&report["total"]), tally);
-    let own = "duration_ms error organization outcome provider reread run warnings";
+    let own = "duration_ms error fell_back organization outcome provider reread run warnings";
     let both: BTreeSet<&str> = tally.split(' ').chain(own.split(' ')).collect();
     assert_eq!(keys(&report["runs"][0]), both.into_iter().collect::<Vec<_>>().join(" "));
     assert_eq!(
