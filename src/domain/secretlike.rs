@@ -56,7 +56,7 @@ fn walk(key: &str, node: &Node) -> Result<(), UserError> {
         Value::Unset => Ok(()),
         Value::Scalar(scalar) => found(key, &scalar.text).map_or(Ok(()), |what| {
             let UserError { code, message, .. } = error(key, &what);
-            Err(node.mark.error(code, message).hint(HINT))
+            Err(node.mark.error_unshown(code, message).hint(HINT))
         }),
         Value::List(items) => items.iter().try_for_each(|item| walk(key, item)),
         Value::Map(entries) => entries.iter().try_for_each(|(key, value)| {

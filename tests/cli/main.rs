@@ -21,6 +21,7 @@ mod preset;
 mod provider;
 mod quarantine;
 mod record;
+mod safety;
 mod schema;
 mod seed;
 mod status;

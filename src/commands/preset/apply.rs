@@ -85,8 +85,8 @@ pub(super) fn validate(args: &ValidateArgs, session: &Session) -> Result<Exit> {
     let text = args.source.read()?;
     let store = session.store()?;
     let catalog = lookup::catalog(store.read())?;
-    let preset = preset::read_preset(&args.source.file, &text, &catalog)?;
     secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
+    let preset = preset::read_preset(&args.source.file, &text, &catalog)?;
     let newest = newest(store.read(), &catalog, preset.slug.as_str())?;
     let valid = Valid {
         slug: preset.slug.clone(),
@@ -158,8 +158,8 @@ struct New<'a> {
 fn append(store: &mut Store, session: &Session, new: &New<'_>) -> Result<Changed> {
     store.change(session.keep, |tx| {
         let catalog = lookup::catalog(tx)?;
-        let preset = preset::read_preset(new.file, new.text, &catalog)?;
         secretlike::refuse_in(&yaml::parse(new.file, new.text)?)?;
+        let preset = preset::read_preset(new.file, new.text, &catalog)?;
         let slug = preset.slug.as_str();
         let known = presets::all(tx)?;
         let others = known.iter().filter(|other| other.slug != preset.slug);
