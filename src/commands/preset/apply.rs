@@ -161,13 +161,13 @@ fn append(store: &mut Store, session: &Session, new: &New<'_>) -> Result<Changed
         secretlike::refuse_in(&yaml::parse(new.file, new.text)?)?;
         let preset = preset::read_preset(new.file, new.text, &catalog)?;
         let slug = preset.slug.as_str();
-        let known = presets::all(tx)?;
-        let others = known.iter().filter(|other| other.slug != preset.slug);
-        names::distinct(&preset.name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?;
         let present = presets::find(tx, slug)?;
         if let Some((base, revision)) = new.base {
             check_base(base, revision, slug, present.as_ref().map(|summary| summary.revision))?;
         }
+        let known = presets::all(tx)?;
+        let others = known.iter().filter(|other| other.slug != preset.slug);
+        names::distinct(&preset.name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?;
         let before = newest(tx, &catalog, slug)?;
         if before.as_ref() == Some(&preset) {
             let revision = present.map(|summary| summary.revision);
