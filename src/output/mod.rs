@@ -392,8 +392,8 @@ impl Output {
 
     /// Returns CSV that no spreadsheet calculates with, unless that is wanted, and that is harmless for a terminal.
     fn csv(&self, selection: &Selection) -> Result<String> {
-        selection.csv(|text| {
-            let text = if self.options.csv_raw { text } else { document::guarded(text) };
+        selection.csv(|text, is_text| {
+            let text = if is_text && !self.options.csv_raw { document::guarded(text) } else { text };
             if self.screen.stdout { show(&text).into_owned() } else { text }
         })
     }
