@@ -1,4 +1,4 @@
-//! The rooms of `src/` name each other as CONTRIBUTING.md says, and in no other way.
+//! The rooms of `src/` name each other as CONTRIBUTING.md says, and in no other way; and no statement is made of a value.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -68,4 +68,60 @@ fn rooms_name_each_other_as_the_map_says() {
     };
     let (found, written) = (shown(&arrows), shown(&written()));
     assert!(found == written, "CONTRIBUTING.md says\n{written}\n\nand the code\n{found}");
+}
+
+/// What may stand in a statement that is put together, beside constants: where, and why it is no value from outside.
+const IDENTIFIERS: [(&str, &str, &str); 7] = [
+    ("contents.rs", "", "a table that the schema has, quoted"),
+    ("digests.rs", "", "tables and columns that the schema has, quoted"),
+    ("organizations.rs", "table", "one of two names written there"),
+    ("presets.rs", "condition", "a condition written in that file"),
+    ("records.rs", "", "`Entity::table`, `Entity::columns`, and `?1`, `?2`, ... for their values"),
+    ("records.rs", "rows", "a part of a statement that is put together just before"),
+    ("records.rs", "table", "`Entity::table`"),
+];
+
+/// Returns the texts that are put together in a program, each with the names of what is put in; `{}` for what has none.
+fn composed(program: &str) -> Vec<(String, Vec<String>)> {
+    let text = Regex::new(r#"(?s)\b(?:format|write|writeln)!\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)""#).unwrap();
+    let slot = Regex::new(r"\{([a-zA-Z_0-9]*)(?::[^}]*)?\}").unwrap();
+    let texts = text.captures_iter(program).map(|found| found[1].replace("{{", "").replace("}}", ""));
+    texts.map(|text| (text.clone(), slot.captures_iter(&text).map(|found| found[1].to_owned()).collect())).collect()
+}
+
+#[test]
+fn no_statement_is_made_of_a_value() {
+    let tests = Regex::new(r"(?m)^#\[cfg\(test\)\]\n(?:#.*\n)*(?:pub\(\w+\) )?mod \w+ \{").unwrap();
+    let statement = Regex::new(
+        r"\b(SELECT|INSERT|UPDATE \S+ SET|DELETE FROM|PRAGMA|WHERE|ORDER BY|VACUUM|ATTACH|DETACH|CREATE|DROP|ALTER)\b|^\{SELECT\}",
+    )
+    .unwrap();
+    let constant = Regex::new(r"^[A-Z][A-Z_0-9]*$").unwrap();
+    let mut unknown = Vec::new();
+    let mut used = BTreeSet::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() || name == "tests.rs" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let program = tests.split(&text).next().unwrap();
+        for (text, slots) in composed(program).into_iter().filter(|(text, _)| statement.is_match(text)) {
+            for slot in slots.iter().filter(|slot| !constant.is_match(slot)) {
+                let row = IDENTIFIERS.iter().position(|(file, known, _)| *file == name && known == slot);
+                match row {
+                    Some(row) => drop(used.insert(row)),
+                    None => unknown.push(format!("{name}: `{{{slot}}}` in: {text}")),
+                }
+            }
+        }
+    }
+    assert!(
+        unknown.is_empty(),
+        "bind values with `?`; what is an identifier of an enum wants a row here:\n{}",
+        unknown.join("\n")
+    );
+    let unused: Vec<_> = (0..IDENTIFIERS.len()).filter(|row| !used.contains(row)).map(|row| IDENTIFIERS[row]).collect();
+    assert!(unused.is_empty(), "these rows are of no use any more: {unused:?}");
 }

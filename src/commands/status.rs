@@ -9,7 +9,7 @@ use super::org::base_domain;
 use crate::domain::manifest::Kind;
 use crate::domain::names::Name;
 use crate::error::Exit;
-use crate::output::{ALWAYS, Cell, Column, Format, List, Look, State, block};
+use crate::output::{ALWAYS, Cell, Column, Format, List, Look, State, block, show};
 use crate::overview::{self, Field, Overview, Standing};
 use crate::session::Session;
 use crate::store::organizations::{self, Organization};
@@ -151,7 +151,7 @@ fn one_organization(organization: &Organization, base: &str, rows: &[Row], sessi
 fn text(organization: &Organization, subdomain: &str, rows: &[Row], look: &Look) -> String {
     let Organization { name, preset_name, defaults_revision, .. } = organization;
     let mut text =
-        format!("{}   {subdomain}   preset {preset_name} (defaults {defaults_revision})\n\n", look.bold(name));
+        format!("{}   {subdomain}   preset {} (defaults {defaults_revision})\n\n", look.bold(name), show(preset_name));
     let cells = |row: &Row| {
         vec![
             Cell::text(&row.title),
@@ -267,7 +267,7 @@ fn notes(row: &Row, look: &Look) -> Vec<String> {
     let label = format!("{provider}:");
     let label = if row.state.is_bad() { look.bad(&label) } else { look.warn(&label) };
     let all = wrong.into_iter().chain(fell_back).chain(old).chain(quarantined);
-    all.map(|(what, command)| format!("{label} {what}   {command}")).collect()
+    all.map(|(what, command)| format!("{label} {}   {command}", show(&what))).collect()
 }
 
 fn all(rows: &[Row], session: &Session) -> Result<()> {

@@ -16,7 +16,7 @@ const HINT: &str = "credentials are kept encrypted: `skillsctl credential set OR
 static FORMS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     let form = |what, pattern: &str| Some((what, Regex::new(pattern).ok()?));
     [
-        form("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s*[A-Za-z0-9+/=]{16}"),
+        form("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----(\s|\\[nr])*[A-Za-z0-9+/=]{16}"),
         form("a signed token (JWT)", r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\."),
         form("a key of Stripe", r"\b[srp]k_(live|test)_[A-Za-z0-9]{10,}"),
         form("a token of HubSpot", r"\bpat-[a-z]{2}[0-9]-[0-9a-fA-F]{8}-"),
@@ -56,7 +56,7 @@ fn walk(key: &str, node: &Node) -> Result<(), UserError> {
         Value::Unset => Ok(()),
         Value::Scalar(scalar) => found(key, &scalar.text).map_or(Ok(()), |what| {
             let UserError { code, message, .. } = error(key, &what);
-            Err(node.mark.error(code, message).hint(HINT))
+            Err(node.mark.error_unshown(code, message).hint(HINT))
         }),
         Value::List(items) => items.iter().try_for_each(|item| walk(key, item)),
         Value::Map(entries) => entries.iter().try_for_each(|(key, value)| {

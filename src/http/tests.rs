@@ -25,6 +25,35 @@ fn a_request_never_shows_its_query_or_headers() {
     assert_eq!(format!("{request:?}"), "GET https://api.example/x");
 }
 
+#[test]
+fn what_is_packed_as_no_honest_answer_is_ends_before_its_limit() {
+    use std::io::Write as _;
+    let packed = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let limit = 1 << 30;
+    let blanks = packed(&vec![b' '; 1 << 20]);
+    let bomb = blanks.repeat(40);
+    assert_eq!(body::whole(&bomb[..], (0, limit), None).unwrap_err(), NoAnswer::Bomb);
+    // So little is nobody's harm, and what hardly shrinks may be as long as it likes.
+    assert_eq!(body::whole(&blanks.repeat(20)[..], (0, limit), None).unwrap().1.unwrap().bytes, 20 << 20);
+    let honest: String = (0..400_000_u64)
+        .map(|id| {
+            format!(
+                "{{\"id\":{id},\"name\":\"{:x}\",{}}}",
+                id.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                r#""a":null,"#.repeat(12)
+            )
+        })
+        .collect();
+    let page = packed(honest.as_bytes());
+    let unpacked = body::whole(&page[..], (0, limit), None).unwrap().1.unwrap();
+    assert_eq!(unpacked.bytes, honest.len() as u64);
+    assert!(unpacked.bytes > 32 << 20, "{}", unpacked.bytes);
+}
+
 /// Leads every name to what comes next of a list; the last stays.
 #[derive(Debug)]
 struct Names(Mutex<Vec<Vec<SocketAddr>>>);

@@ -106,11 +106,12 @@ impl Selection {
         self.rows.iter().map(|row| self.names.iter().map(|name| row.text(name).unwrap_or_default()).collect())
     }
 
-    /// Returns the rows as CSV under a header; `safe` says how a text is made safe for where it goes, a number stays one.
-    pub(super) fn csv(&self, safe: impl Fn(String) -> String) -> Result<String> {
+    /// Returns the rows as CSV under a header; `safe` makes a cell safe for where it goes, told whether it
+    /// is a text: a number stays one.
+    pub(super) fn csv(&self, safe: impl Fn(String, bool) -> String) -> Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         if !self.names.is_empty() {
-            writer.write_record(self.names.iter().map(|name| safe(name.clone())))?;
+            writer.write_record(self.names.iter().map(|name| safe(name.clone(), true)))?;
         }
         for row in &self.rows {
             writer.write_record(self.names.iter().map(|name| {
@@ -118,7 +119,7 @@ impl Selection {
                 let text = value.map(|value| plain(value)).unwrap_or_default();
                 // A JSON number is a number for a spreadsheet too; only text can pretend to be a formula.
                 let is_text = value.is_some_and(|value| value.get().starts_with('"'));
-                if is_text { safe(text) } else { text }
+                safe(text, is_text)
             }))?;
         }
         Ok(String::from_utf8(writer.into_inner().map_err(|error| error.into_error())?)?)
@@ -279,7 +280,7 @@ mod tests {
     fn csv_quotes_its_cells_and_leaves_numbers_alone() {
         let selection = Selection::of("Org", &[ACME], None).unwrap();
         assert_eq!(
-            selection.csv(|text| text).unwrap(),
+            selection.csv(|text, _| text).unwrap(),
             "slug,name,records,preset,tags\nacme,\"Acme, \"\"the\"\" Ltd\",-3,,[]\n"
         );
     }
@@ -291,7 +292,7 @@ mod tests {
         let orgs = names.map(|name| Org { name, ..ACME });
         let selection = Selection::of("Org", &orgs, Some(&wanted(&["name"]))).unwrap();
         assert_eq!(
-            selection.csv(guarded).unwrap(),
+            selection.csv(|text, is_text| if is_text { guarded(text) } else { text }).unwrap(),
             "name\n'=1+1\n'+44 20\n-2\n'-2+3\n'@SUM(A1)\n'\tx\n\"'\rx\"\na=b\n' =1\n\"'\"\"=1\"\n-1.50\n'\u{ff1d}1\n"
         );
     }

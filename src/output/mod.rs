@@ -236,7 +236,7 @@ impl Output {
 
     /// Prints one object of a stream as a line of JSON.
     pub(crate) fn json_line(&self, object: &impl Serialize) -> Result<()> {
-        self.write(&document::json(object, false)?)
+        self.write(&self.tamed(document::json(object, false)?))
     }
 
     /// Prints a finished document: an exported file, a schema, a completion script. Just as it is, unless somebody looks on.
@@ -330,8 +330,8 @@ impl Output {
             Format::Table => self.table(&table::heads(columns), &table::cells(items, columns, &self.look())),
             Format::Name => items.iter().map(|item| show(&(list.name)(item)).into_owned() + "\n").collect(),
             Format::Csv => self.csv(&select()?)?,
-            Format::Jsonl if fields.is_some() => lines(&select()?.rows)?,
-            Format::Jsonl => lines(items)?,
+            Format::Jsonl if fields.is_some() => self.tamed(lines(&select()?.rows)?),
+            Format::Jsonl => self.tamed(lines(items)?),
             Format::Json | Format::Yaml if fields.is_some() => {
                 self.tree(&ListDocument { kind, v: 1, items: &select()?.rows, warnings })?
             }
@@ -361,9 +361,14 @@ impl Output {
             // On a terminal it is for reading; YAML itself leaves characters that turn text round as they are.
             Format::Yaml if self.screen.stdout => Ok(paint(&document::yaml(document)?, false)),
             Format::Yaml => document::yaml(document),
-            Format::Json if self.screen.stdout => Ok(document::tame(&document::json(document, true)?)),
-            _ => document::json(document, false),
+            Format::Json => Ok(self.tamed(document::json(document, self.screen.stdout)?)),
+            _ => Ok(self.tamed(document::json(document, false)?)),
         }
+    }
+
+    /// Returns JSON as it is, or for a terminal so that it does nothing to it.
+    fn tamed(&self, json: String) -> String {
+        if self.screen.stdout { document::tame(&json) } else { json }
     }
 
     /// Returns rows as a table for where stdout goes.
@@ -387,8 +392,8 @@ impl Output {
 
     /// Returns CSV that no spreadsheet calculates with, unless that is wanted, and that is harmless for a terminal.
     fn csv(&self, selection: &Selection) -> Result<String> {
-        selection.csv(|text| {
-            let text = if self.options.csv_raw { text } else { document::guarded(text) };
+        selection.csv(|text, is_text| {
+            let text = if is_text && !self.options.csv_raw { document::guarded(text) } else { text };
             if self.screen.stdout { show(&text).into_owned() } else { text }
         })
     }

@@ -43,16 +43,17 @@ pub(crate) fn report_usage(error: &clap::Error, json: bool) -> ExitCode {
         std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()).ok();
         return ExitCode::SUCCESS;
     }
+    let colors = console::colors_enabled_stderr();
     if json {
         let (message, hint) = usage(error);
         print(&document("usage", Exit::Usage, &message, hint.as_deref()));
+    } else if std::env::args_os().any(|word| word.as_encoded_bytes().contains(&b'\n')) {
+        // A line of a word that is repeated could pass for one of ours.
+        let (message, hint) = usage(error);
+        print(&paint(&words(&Error::msg(message), hint.as_deref()), colors));
     } else {
         let styled = error.render();
-        print(&if console::colors_enabled_stderr() {
-            coloured(&styled.ansi().to_string())
-        } else {
-            paint(&styled.to_string(), false)
-        });
+        print(&coloured(&if colors { styled.ansi().to_string() } else { styled.to_string() }));
     }
     ExitCode::from(Exit::Usage as u8)
 }

@@ -1,6 +1,7 @@
 //! Opens and creates the database file, and says what is wrong with one that is not ours.
 
 use std::cell::Cell;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -193,8 +194,24 @@ pub(super) fn has_log(path: &Path) -> bool {
     beside(path, "-wal").symlink_metadata().is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// Fails unless there is a regular file, which a link is not, and what lies beside it for SQLite is such, too.
+/// Fails for a folder in which anybody may put another file, or a link, in the place of the database.
+fn guarded_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(mode) = std::fs::metadata(folder).map(|metadata| metadata.mode()) else { return Ok(()) };
+    let (writable_by_all, sticky) = (mode & 0o002 != 0, mode & 0o1000 != 0);
+    if !writable_by_all || sticky {
+        return Ok(());
+    }
+    let message = format!("the database `{}` lies in a folder that everybody may write to", path.display());
+    Err(UserError::new(Exit::Database, "database_folder_unsafe", message)
+        .hint(format!("run: chmod o-w {}", folder.display()))
+        .into())
+}
+
+/// Fails unless there is a regular file, which a link is not, in a folder that is not open to all, and what lies beside it
+/// for SQLite is such, too.
 pub(super) fn regular_file(path: &Path) -> Result<()> {
+    guarded_folder(path)?;
     for companion in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
         if companion.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let message = format!("`{}` is not a regular file", companion.display());
@@ -252,6 +269,7 @@ pub(super) fn make_folder(path: &Path) -> Result<()> {
 /// Creates the database file with mode 0600 in a folder of mode 0700. Returns false if it was there already.
 pub(crate) fn create(path: &Path) -> Result<bool> {
     make_folder(path)?;
+    guarded_folder(path)?;
     // SQLite would create it with the process's umask and follow a link planted there.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {

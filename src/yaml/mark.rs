@@ -27,14 +27,17 @@ pub(crate) struct Mark {
 impl Mark {
     /// Returns an error about this place: `file:line:column: message`, then the line with a caret below the column.
     pub(crate) fn error(&self, code: &'static str, message: impl fmt::Display) -> UserError {
+        let mut error = self.error_unshown(code, message);
+        error.message += &self.excerpt().unwrap_or_default();
+        error
+    }
+
+    /// Returns an error about this place as [`Mark::error`] does, but without the line: it must not be repeated.
+    pub(crate) fn error_unshown(&self, code: &'static str, message: impl fmt::Display) -> UserError {
         let Mark { source, line, column } = self;
         let message = escaped(&message.to_string());
-        let excerpt = self.excerpt().unwrap_or_default();
-        let mut error = UserError::new(
-            Exit::Invalid,
-            code,
-            format!("{}:{line}:{column}: {message}{excerpt}", escaped(&source.name)),
-        );
+        let message = format!("{}:{line}:{column}: {message}", escaped(&source.name));
+        let mut error = UserError::new(Exit::Invalid, code, message);
         error.place = Some(Place { file: source.name.clone(), line: *line, column: *column });
         error
     }

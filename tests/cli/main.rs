@@ -25,6 +25,7 @@ mod provisioning;
 mod quarantine;
 mod record;
 mod roles;
+mod safety;
 mod schema;
 mod seed;
 mod status;

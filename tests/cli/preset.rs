@@ -89,6 +89,7 @@ fn a_new_preset_is_made_by_applying_it() {
         "recommended: false",
         1,
     );
+    let document = document.replacen("name: Aptem + HubSpot", "name: Aptem and HubSpot", 1);
     world.file("new.yaml", &document);
     world
         .run("preset apply -f new.yaml")

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Shown, believed, outcome};
 use crate::error::{Exit, UserError};
-use crate::output::{Cell, Look, block, pairs};
+use crate::output::{Cell, Look, block, pairs, show};
 use crate::session::Session;
 use crate::store::quarantine::{self, Quarantined};
 use crate::store::runs::{self, Outcome, Run, Tally};
@@ -131,12 +131,12 @@ fn text(details: &Details, look: &Look) -> String {
     text += &section("Counted", &block(&counters(&run.tally, look), 2, look), look);
     if let Some(error) = &run.error {
         let code = run.error_code.as_deref().unwrap_or("error");
-        text += &section("Error", &format!("  {} {error}\n", look.bad(&format!("{code}:"))), look);
+        text += &section("Error", &format!("  {} {}\n", look.bad(&format!("{code}:")), show(error)), look);
         if let Some(hint) = &run.hint {
-            text += &format!("  hint: {hint}\n");
+            text += &format!("  hint: {}\n", show(hint));
         }
     }
-    let lines = |lines: &[String]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+    let lines = |lines: &[String]| lines.iter().map(|line| format!("  {}\n", show(line))).collect::<String>();
     text += &section("Warnings", &lines(&run.warnings), look);
     text += &section("Quarantine", &aside(details, look), look);
     text + &section("Next", &lines(&details.next), look)

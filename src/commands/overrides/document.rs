@@ -109,8 +109,8 @@ fn replace(store: &mut Store, session: &Session, place: (&str, &str), document: 
     carry_out(store, session, place, |tx: &Connection, organization| {
         let catalog = lookup::catalog(tx)?;
         let preset = lookup::pinned_preset(tx, &catalog, organization)?;
-        let mut wanted = preset::read_overrides(document.file, document.text, &organization.providers, &catalog)?;
         secretlike::refuse_in(&yaml::parse(document.file, document.text)?)?;
+        let mut wanted = preset::read_overrides(document.file, document.text, &organization.providers, &catalog)?;
         let mut plans = Vec::new();
         for integration in lookup::integrations(tx, organization, &preset)? {
             let mut planned = Planned::new(integration);

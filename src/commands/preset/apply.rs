@@ -85,8 +85,8 @@ pub(super) fn validate(args: &ValidateArgs, session: &Session) -> Result<Exit> {
     let text = args.source.read()?;
     let store = session.store()?;
     let catalog = lookup::catalog(store.read())?;
-    let preset = preset::read_preset(&args.source.file, &text, &catalog)?;
     secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
+    let preset = preset::read_preset(&args.source.file, &text, &catalog)?;
     let newest = newest(store.read(), &catalog, preset.slug.as_str())?;
     let valid = Valid {
         slug: preset.slug.clone(),
@@ -158,16 +158,16 @@ struct New<'a> {
 fn append(store: &mut Store, session: &Session, new: &New<'_>) -> Result<Changed> {
     store.change(session.keep, |tx| {
         let catalog = lookup::catalog(tx)?;
-        let preset = preset::read_preset(new.file, new.text, &catalog)?;
         secretlike::refuse_in(&yaml::parse(new.file, new.text)?)?;
+        let preset = preset::read_preset(new.file, new.text, &catalog)?;
         let slug = preset.slug.as_str();
-        let known = presets::all(tx)?;
-        let others = known.iter().filter(|other| other.slug != preset.slug);
-        names::distinct(&preset.name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?;
         let present = presets::find(tx, slug)?;
         if let Some((base, revision)) = new.base {
             check_base(base, revision, slug, present.as_ref().map(|summary| summary.revision))?;
         }
+        let known = presets::all(tx)?;
+        let others = known.iter().filter(|other| other.slug != preset.slug);
+        names::distinct(&preset.name, others.map(|other| (other.slug.as_str(), other.name.as_str())))?;
         let before = newest(tx, &catalog, slug)?;
         if before.as_ref() == Some(&preset) {
             let revision = present.map(|summary| summary.revision);

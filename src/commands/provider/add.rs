@@ -43,6 +43,8 @@ struct Added {
 
 pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
     let text = args.source.read()?;
+    // First of all: what is wrong besides is said with the line it stands in.
+    secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
     let findings = manifest::check(&args.source.file, &text);
     let count = findings.len();
     if let Some(first) = findings.into_iter().next() {
@@ -51,7 +53,6 @@ pub(super) fn run(args: &AddArgs, session: &Session) -> Result<Exit> {
         return Err(first.hint_if(rest).into());
     }
     let manifest = manifest::load(&args.source.file, &text)?;
-    secretlike::refuse_in(&yaml::parse(&args.source.file, &text)?)?;
     let mut store = session.store()?;
     let (present, others): (Vec<_>, Vec<_>) =
         providers::all(store.read())?.into_iter().partition(|provider| provider.slug == manifest.provider);

@@ -315,9 +315,9 @@ fn text(whole: &Whole<'_>, look: &Look) -> String {
         Value::String(text) => text.clone(),
         record => serde_json::to_string_pretty(record).unwrap_or_default(),
     };
-    // What a provider sent is shown as text, line by line, so that it commands no terminal.
+    // What a provider sent is shown as text, line by line and set in, so that it commands no terminal and passes for nothing of ours.
     let record: Vec<Vec<Cell>> = record.lines().map(|line| vec![Cell::text(line)]).collect();
-    format!("{}\n{}", pairs(&lines, look), crate::output::block(&record, 0, look))
+    format!("{}\n{}", pairs(&lines, look), crate::output::block(&record, 2, look))
 }
 
 fn replay(which: &Which, session: &Session) -> Result<Exit> {

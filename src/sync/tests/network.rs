@@ -216,6 +216,24 @@ fn gzip_is_known_by_its_first_bytes_whatever_the_header_says() {
 }
 
 #[test]
+fn only_one_layer_of_gzip_is_unpacked_and_nothing_else_is() {
+    let world = read(ONE_PAGE);
+    let body = rows([1, 2, 3]);
+    let mut deflated = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    deflated.write_all(body.as_bytes()).unwrap();
+    let deflated = deflated.finish().unwrap();
+    for (encoding, bytes) in [
+        ("gzip, gzip", gzip(&gzip(body.as_bytes()))),
+        ("deflate", deflated.clone()),
+        ("deflate, gzip", gzip(&deflated)),
+        ("br", b"\x0b\x02\x80[]\x03".to_vec()),
+    ] {
+        let headers = format!("content-encoding: {encoding}\r\ncontent-length: {}", bytes.len());
+        changes_nothing(&world, "bad_response", headed(&headers, &bytes));
+    }
+}
+
+#[test]
 fn a_gzip_bomb_is_stopped_at_the_size_of_a_page() {
     let world = World::new(&format!("  page_bytes: 1000000\n{ONE_PAGE}"), NAMES);
     let mut bomb = b"[".to_vec();

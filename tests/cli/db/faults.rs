@@ -228,3 +228,60 @@ fn a_link_in_the_place_of_a_log_is_not_followed() {
     }
     world.run("db check").succeeds();
 }
+
+#[test]
+fn a_folder_that_everybody_may_write_to_holds_no_database() {
+    let world = machine(1);
+    let open = world.home().join("open");
+    std::fs::create_dir(&open).unwrap();
+    chmod(&open, 0o777);
+    std::fs::copy(world.db(), open.join("skills.db")).unwrap();
+    for line in [
+        "org list --db open/skills.db",
+        "init --db open/new.db --key-file open/new.key",
+        "org suspend acme --db open/skills.db",
+    ] {
+        world.run(&format!("{line} --json")).fails(12).says(&["database_folder_unsafe", "chmod o-w"]);
+    }
+    assert!(!open.join("new.db").exists());
+    // As in /tmp, where nobody can take away what is another's.
+    chmod(&open, 0o1777);
+    world.run("org list --db open/skills.db").succeeds();
+}
+
+#[test]
+fn what_another_user_plants_is_not_followed() {
+    let world = machine(1);
+    let open = world.home().join("shared");
+    std::fs::create_dir(&open).unwrap();
+    chmod(world.home(), 0o755);
+    chmod(&open, 0o1777);
+    let victim = world.file("victim", "precious");
+    let at = |name: &str| open.join(name).display().to_string();
+    let plant = |name: &str| {
+        let prefix = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "ln", "-s"];
+        let linked = Command::new("setpriv").args(prefix).arg(&victim).arg(open.join(name)).status();
+        linked.is_ok_and(|status| status.success())
+    };
+    if !plant("new.db") {
+        eprintln!("skipped: nothing can be planted by another user here");
+        return;
+    }
+    for name in ["key", "copy.db", "skills.db", "skills.db-wal", "skills.db.locks", "other.db-wal", "other.db.locks"] {
+        assert!(plant(name), "{name}");
+    }
+    let refused = |line: &str| {
+        let ended = world.run(line);
+        assert!(ended.exit == 12 || ended.exit == 6 || ended.exit == 8 || ended.exit == 7, "{line}: {ended}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{line}");
+    };
+    refused(&format!("init --db {} --key-file {}", at("new.db"), at("fresh.key")));
+    refused(&format!("init --db {} --key-file {}", at("fresh.db"), at("key")));
+    refused(&format!("db backup {}", at("copy.db")));
+    refused(&format!("db backup {} --force", at("copy.db")));
+    refused(&format!("org list --db {}", at("skills.db")));
+    std::fs::copy(world.db(), open.join("other.db")).unwrap();
+    refused(&format!("org suspend acme --db {}", at("other.db")));
+    refused(&format!("org list --key-file {}", at("key")).replace("org list", "credential test acme"));
+    assert_eq!(std::fs::metadata(&victim).unwrap().len(), 8);
+}
