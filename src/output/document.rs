@@ -310,6 +310,6 @@ mod tests {
     fn digits_of_a_number_survive_being_selected() {
         let raw: Box<RawValue> = serde_json::from_str("{\"id\":12345678901234567890123,\"fee\":10.10}").unwrap();
         let selection = Selection::of("Record", &[raw], None).unwrap();
-        assert_eq!(selection.csv(|text| text).unwrap(), "id,fee\n12345678901234567890123,10.10\n");
+        assert_eq!(selection.csv(|text, _| text).unwrap(), "id,fee\n12345678901234567890123,10.10\n");
     }
 }
