@@ -84,7 +84,7 @@ fn a_rotation_wraps_everything_by_the_new_key_and_changes_no_credential() {
     done.says(&["next: point the key source", &format!("next: skillsctl key retire {old_id}")]);
     let new_id = id(&world, &new);
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&new).unwrap().permissions()) & 0o777, 0o600);
-    assert_eq!(audited(&world, "key rotate"), [new_id.clone()]);
+    assert_eq!(audited(&world, "key rotate"), [new_id.as_str()]);
 
     // The old key is refused by name until the source is pointed to the new one.
     let ended = world.refused("credential set acme aptem api_key --from-stdin --json", 8);

@@ -19,11 +19,10 @@ fn thirty_swaps_of_six_credentials_are_all_refused_by_name_and_give_nothing_away
     let world = two_tenants();
     let original = std::fs::read(world.db()).unwrap();
     let mut refused = 0;
-    for to in 0..PLACES.len() {
+    for (to, (organization, provider, field)) in PLACES.into_iter().enumerate() {
         for from in (0..PLACES.len()).filter(|from| *from != to) {
             std::fs::write(world.db(), &original).unwrap();
             swap(&world, "organization_credentials", "sealed", from, to);
-            let (organization, provider, field) = PLACES[to];
             let checked = world.run("key check --json").fails(8);
             let closed = &checked.json()["closed"];
             assert_eq!(closed.as_array().unwrap().len(), 1, "{from} to {to}: {closed}");

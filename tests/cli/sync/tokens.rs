@@ -363,3 +363,31 @@ fn tokens_are_sealed_where_they_belong_and_go_with_what_they_belong_to() {
     lab.run("credential delete birch aptem client_secret --yes").succeeds();
     assert_eq!(left(), "");
 }
+
+#[test]
+fn a_token_that_is_moved_is_found_and_got_anew_and_new_data_keys_forget_all() {
+    let lab = lab(6, 2);
+    for slug in ["acme", "umbra"] {
+        lab.organization(slug, "bud");
+        lab.sync(slug, 0);
+    }
+    assert_eq!(lab.world.json("key check")["tokens"], 2);
+    let sql = lab.world.sql();
+    sql.execute_batch(
+        "CREATE TEMP TABLE kept AS SELECT organization_id, sealed FROM access_tokens;
+         UPDATE access_tokens SET sealed = (SELECT sealed FROM kept WHERE kept.organization_id <> access_tokens.organization_id)",
+    )
+    .unwrap();
+    drop(sql);
+    let closed = lab.run("key check --json").fails(8).json()["closed"].clone();
+    let places: Vec<&str> = closed.as_array().unwrap().iter().map(|found| found["place"].as_str().unwrap()).collect();
+    assert_eq!(places, ["access_tokens acme/bud", "access_tokens umbra/bud"]);
+    lab.run("db check --deep").fails(12).says(&["damaged"]);
+    for slug in ["acme", "umbra"] {
+        lab.sync(slug, 0);
+    }
+    assert_eq!(lab.world.json("key check")["tokens"], 2);
+    assert_eq!(lab.world.json("key rotate --rekey")["tokens"], 2);
+    assert_eq!(lab.world.json("key check")["tokens"], 0);
+    lab.sync("acme", 0);
+}
