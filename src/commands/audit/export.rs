@@ -20,7 +20,7 @@ use crate::store::chain::{self, Row};
 /// `skillsctl audit verify --against FILE`. A log that is only ever appended to goes on behind the last id it has.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  skillsctl audit export > audit.jsonl\n  skillsctl audit export --after 42 >> audit.jsonl\n  skillsctl audit export --after 42 | logger --tag skillsctl"
+    after_help = "Examples:\n  skillsctl audit export > audit.jsonl\n  skillsctl audit export --after 42 >> audit.jsonl\n  skillsctl audit export --after 42 | logger --tag audit"
 )]
 pub(crate) struct ExportArgs {
     /// Only those behind the one of this number

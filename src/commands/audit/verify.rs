@@ -177,16 +177,22 @@ fn anchored(
         Compared { file: Some(file.display().to_string()), state, id: noted.map(|noted| noted.id.to_string()) };
     if let (true, Some(head), Some(anchor)) = (args.accept, head, kept)
         && state != "holds"
-        && session.keep == Keep::Yes
     {
-        if state != "not_kept"
-            && !session.output.confirm_harm("Take the database as it is for the one last seen here?")?
-        {
-            return Err(declined().into());
-        }
-        anchor.set(head)?;
+        accept(session, &anchor, head, state)?;
     }
     Ok((compared, warning))
+}
+
+/// Takes the newest change for the last one seen, with consent where another one was.
+fn accept(session: &Session, anchor: &Anchor, head: &Head, state: &str) -> Result<()> {
+    if session.keep == Keep::DryRun {
+        return Ok(());
+    }
+    let what = "Take the database as it is for the one last seen here?";
+    if state != "not_kept" && !session.output.confirm_harm(what)? {
+        return Err(declined().into());
+    }
+    anchor.set(head)
 }
 
 /// An export that the rows of a database are compared with, in step.
