@@ -116,6 +116,9 @@ pub(crate) fn sealed(connection: &Connection) -> Vec<Finding> {
 pub(crate) fn credentials_that_do_not_open(connection: &Connection, vault: &Vault) -> Result<(Vec<Finding>, usize)> {
     let (mut findings, mut count) = (Vec::new(), 0);
     for organization in organizations::all(connection, true)? {
+        if let Err(error) = vault.erasure_key(connection, &organization) {
+            findings.push(finding(Check::Sealed, format!("erasure_keys {}", organization.slug), format!("{error:#}")));
+        }
         for credential in credentials::all(connection, organization.id)? {
             count += 1;
             if let Err(error) = vault.opens(connection, &organization, &credential) {

@@ -3,6 +3,7 @@
 mod change;
 pub(crate) mod completion;
 pub(crate) mod config;
+mod copies;
 pub(crate) mod credential;
 pub(crate) mod db;
 mod editor;
@@ -15,6 +16,7 @@ pub(crate) mod powerbi;
 pub(crate) mod preset;
 pub(crate) mod provider;
 pub(crate) mod record;
+pub(crate) mod retention;
 pub(crate) mod schema;
 mod source;
 pub(crate) mod status;
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Log(log::LogArgs),
     Record(record::RecordArgs),
     #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    #[command(subcommand)]
     Db(db::DbCommand),
     #[command(subcommand)]
     Powerbi(powerbi::PowerbiCommand),
@@ -70,6 +74,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Credential(args) => credential::run(args, session),
         Command::Log(args) => log::run(args, session),
         Command::Record(args) => record::run(args, session),
+        Command::Retention(command) => retention::run(&command, session),
         Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),

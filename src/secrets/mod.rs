@@ -7,12 +7,14 @@
 //!                           | credential | version | data key version
 //!     seals a token    AAD: "skillsctl/token/v1" | database | organization | provider | basis
 //!                           | got at | expires at | data key version
+//!     seals an ErasureKey   AAD: "skillsctl/erasures/v1" | database | organization | data key version
 //! ```
 //!
 //! The associated data (AAD) is authenticated and not stored: it is made again from where the value was found, so
 //! a sealed value moved to another row does not open. All of it is AES-256-GCM by ring, with a fresh nonce each time.
 
 mod credential;
+mod erasure;
 pub(crate) mod hex;
 mod keys;
 mod redact;
@@ -22,6 +24,7 @@ mod secret;
 mod token;
 
 pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
+pub(crate) use erasure::{ErasureContext, ErasureKey, PersonHash};
 pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
 pub(crate) use redact::redact;
 pub(crate) use rsa::sign_rs256;

@@ -23,6 +23,15 @@ pub(crate) fn last(connection: &Connection, action: &str) -> Result<Option<(Date
     Ok(connection.query_row(sql, [action], |row| Ok((text::at(row, "at")?, row.get("subject")?))).optional()?)
 }
 
+/// Returns of what an action was ever recorded, each with when last, newest first.
+pub(crate) fn subjects(connection: &Connection, action: &str) -> Result<Vec<(DateTime<Utc>, String)>> {
+    let mut statement = connection.prepare(
+        "SELECT max(at) AS at, subject FROM audit_log WHERE action = ?1 GROUP BY subject ORDER BY max(id) DESC",
+    )?;
+    let rows = statement.query_map([action], |row| Ok((text::at(row, "at")?, row.get("subject")?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Records a change.
 pub(crate) fn insert(tx: &Connection, now: DateTime<Utc>, entry: &Entry<'_>) -> Result<()> {
     tx.execute(

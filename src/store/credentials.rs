@@ -91,6 +91,8 @@ pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Seal
          SELECT 'data_keys ' || o.slug || ' version ' || k.version, k.wrapped
          FROM data_keys k JOIN organizations o ON o.id = k.organization_id
          UNION ALL
+         SELECT 'erasure_keys ' || o.slug, e.sealed FROM erasure_keys e JOIN organizations o ON o.id = e.organization_id
+         UNION ALL
          SELECT 'master_keys ' || key_id, check_value FROM master_keys",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, Sealed::from_bytes(row.get(1)?))))?;

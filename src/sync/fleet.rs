@@ -257,7 +257,7 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
     let run_id = match stored {
         Some(provider_id) => {
             let log = super::log::RunLog::start(engine, (organization.id, provider_id), None)?;
-            log.finish(engine, &Tally::default(), &[], Outcome::Failed, (Some(&error), None))?;
+            log.finish(engine, None, &Tally::default(), &[], Outcome::Failed, (Some(&error), None))?;
             log.id
         }
         None => None,

@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use super::Engine;
+use super::erased::Erased;
 use super::resolve::Plan;
 use crate::error::UserError;
 use crate::mutants;
@@ -34,10 +35,11 @@ impl RunLog {
         self.id.map_or(Ok(()), |id| runs::count(tx, id, tally))
     }
 
-    /// Records how the run ended.
+    /// Records how the run ended. What it says does without persons who were `erased`.
     pub(super) fn finish(
         self,
         engine: &Engine<'_>,
+        erased: Option<Erased<'_>>,
         tally: &Tally,
         warnings: &[String],
         outcome: Outcome,
@@ -45,8 +47,15 @@ impl RunLog {
     ) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
-        let finish = Finish { outcome, tally, warnings, error, due_at };
-        engine.change(Keep::Yes, |tx| runs::finish(tx, id, &finish, now))?;
+        engine.change(Keep::Yes, |tx| {
+            let mut finish = Finish { outcome, tally, warnings, error, due_at };
+            let Some(mut erased) = erased else { return runs::finish(tx, id, &finish, now) };
+            erased.refresh(tx)?;
+            let warnings: Vec<String> = warnings.iter().map(|warning| erased.unnamed(warning)).collect();
+            let error = error.map(|error| erased.unnamed_error(error));
+            (finish.warnings, finish.error) = (&warnings, error.as_ref());
+            runs::finish(tx, id, &finish, now)
+        })?;
         mutants::point("run finished");
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
+use super::erased::Erased;
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
 use super::tokens::Tokens;
@@ -74,6 +75,7 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
     let mut run = Run { engine, plan, connector, turn, credential, log, tally, warnings, told, room, tried };
     let failure = run.streams();
     run.count_usage();
+    let erased = run.erased();
     let Run { tally, warnings, told, .. } = run;
     let due_at = match &failure {
         Some(Failure::Defer(_, due_at)) => *due_at,
@@ -108,16 +110,16 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
         Some(Failure::Internal(fault)) => {
             // The log may be impossible to write too; the fault itself is what must be told.
             let error = UserError::new(Exit::Fault, "internal", format!("{fault:#}"));
-            log.finish(engine, &tally, &warnings, Outcome::Failed, (Some(&error), None)).ok();
+            log.finish(engine, Some(erased), &tally, &warnings, Outcome::Failed, (Some(&error), None)).ok();
             return Err(fault);
         }
     };
     let error = error.map(|error| addressed(error, plan));
-    log.finish(engine, &tally, &warnings, outcome, (error.as_ref(), due_at))?;
+    log.finish(engine, Some(erased), &tally, &warnings, outcome, (error.as_ref(), due_at))?;
     Ok(Ended { run_id: log.id, outcome, tally, warnings, told, error })
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Reads all streams. One that fails does not stop the others, unless it is the credential; the gravest failure is
     /// returned.
     fn streams(&mut self) -> Option<Failure> {
@@ -217,6 +219,11 @@ impl Run<'_> {
         let warning = format!("{}: {warning}", stream.name);
         self.warnings.push(warning.clone());
         self.told.doubts.push(warning);
+    }
+
+    /// Returns what looks who was erased from the organization.
+    pub(super) fn erased(&self) -> Erased<'r> {
+        Erased::of(Some(self.engine.vault), &self.plan.organization, &self.plan.provider.slug)
     }
 
     pub(super) fn pair(&self) -> (i64, i64) {

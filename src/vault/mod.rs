@@ -1,6 +1,7 @@
 //! Seals what is secret into the database and opens it again, with the master key in hand.
 
 mod credentials;
+mod erasures;
 mod tokens;
 
 use anyhow::{Context as _, Result};

@@ -11,7 +11,10 @@ fn topics_and_commands_are_listed_and_shown() {
     let names = |of: &str| -> Vec<String> {
         overview[of].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names("topics"), ["exit-codes", "environment", "settings", "mappings", "syncing", "security"]);
+    assert_eq!(
+        names("topics"),
+        ["exit-codes", "environment", "settings", "mappings", "syncing", "security", "privacy"]
+    );
     assert!(names("commands").contains(&"credential".to_owned()));
     for topic in names("topics") {
         let ended = world.run(&format!("help {topic}")).succeeds();
