@@ -185,19 +185,26 @@ fn apply(session: &Session) -> Result<Exit> {
     Ok(stop.exit().unwrap_or(Exit::Done))
 }
 
-/// What a sync of everything does once a day; it says so where anything was removed.
-pub(super) fn daily(session: &Session, store: &mut Store, stop: &AtomicBool) -> Result<()> {
+/// What a sync of everything does once a day. It says so where anything was removed, and where that failed: the sync itself
+/// has been done.
+pub(super) fn daily(session: &Session, store: &mut Store, stop: &AtomicBool) {
     let removing = Removing { keep: session.keep, actor: &session.actor, now: session.now, stop };
-    let removed = retention::daily(store, &removing)?;
-    if !removed.is_nothing() {
-        let purgeable = purgeable(store.read(), session)?.len();
-        let also =
-            if purgeable == 0 { String::new() } else { format!("; {purgeable} deleted organizations may be purged") };
-        session
-            .output
-            .note(format!("removed, as older than it is kept: {}{also}; skillsctl retention show", words(&removed)));
+    let told = retention::daily(store, &removing).and_then(|removed| {
+        let purgeable = if removed.is_nothing() { 0 } else { purgeable(store.read(), session)?.len() };
+        Ok((removed, purgeable))
+    });
+    match told {
+        Err(error) => session.output.warn(format!("what is older than it is kept could not be removed: {error:#}")),
+        Ok((removed, _)) if removed.is_nothing() => {}
+        Ok((removed, purgeable)) => {
+            let also = match purgeable {
+                0 => String::new(),
+                count => format!("; {count} deleted organizations may be purged"),
+            };
+            let words = words(&removed);
+            session.output.note(format!("removed, as older than it is kept: {words}{also}; skillsctl retention show"));
+        }
     }
-    Ok(())
 }
 
 fn words(removed: &Removed) -> String {

@@ -109,7 +109,7 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     confirm(args, session)?;
     if wanted.is_empty() {
         if args.all {
-            retention::daily(session, &mut store, &AtomicBool::new(false))?;
+            retention::daily(session, &mut store, &AtomicBool::new(false));
         }
         return finish(session, &Report { runs: Vec::new(), not_begun: 0 }, began, args.all);
     }
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let engine = Engine::new(store, &vault, stop.flag(), options, &watch)?;
     let report = sync::sync(&engine, &wanted)?;
     if args.all {
-        retention::daily(session, &mut engine.into_store(), stop.flag())?;
+        retention::daily(session, &mut engine.into_store(), stop.flag());
     }
     let exit = finish(session, &report, began, args.all)?;
     Ok(stop.exit().unwrap_or(exit))

@@ -141,7 +141,8 @@ fn a_dry_run_shows_what_would_go_and_nothing_goes_without_consent_or_key() {
     assert_eq!(world.json("record erasures acme")["items"], json!([]));
     world.refused("record erase acme --learner L-7001", 2).says(&["--confirm"]);
     world.refused("record erase acme --learner L-7001 --yes", 2).says(&["--confirm"]);
-    world.refused("record erase acme --learner L-7001 --confirm L-7002", 2);
+    let mistyped = world.refused("record erase acme --learner L-7001 --confirm L-7002", 2);
+    assert!(!mistyped.stderr.contains("L-700"), "{mistyped}");
     let error = world.refused("record erase acme --learner nobody --confirm nobody --json", 5).error();
     assert_eq!(error["code"], "record_not_found");
     world.refused("record erase acme --learner L-7001 --provider aptme --confirm L-7001", 5);
@@ -187,7 +188,7 @@ fn erasing_again_clears_what_came_since_and_a_person_may_be_let_back() {
 
 #[test]
 fn copies_that_are_not_reached_are_listed() {
-    let world = acme();
+    let mut world = acme();
     world.all(&["db backup one.db", "db backup two.db"]);
     std::fs::remove_file(world.home().join("two.db")).unwrap();
     world.file("skills.db.schema1-20261101T000000Z", "");
@@ -205,9 +206,29 @@ fn copies_that_are_not_reached_are_listed() {
     assert_eq!(copies, expected.map(|(name, is_there)| (name.to_owned(), is_there)));
     let ended = world.run("record erase acme --learner L-7001 --confirm L-7001").succeeds();
     ended.says(&["still hold the person", "one.db", "not there any more"]);
+    world.at("2026-12-01T09:00:00Z");
+    // One that is made now has nothing of it.
+    world.run("db backup later.db").succeeds();
+    assert!(
+        !world.json("record erase acme --learner L-7001 --confirm L-7001")["copies"].to_string().contains("later.db")
+    );
     // It is true: the backup has all of it.
     let bytes = std::fs::read(world.home().join("one.db")).unwrap();
     assert!(bytes.windows(12).any(|window| window == b"Quillfeather"));
+}
+
+#[test]
+fn a_reader_that_keeps_traces_in_the_files_is_told_of_and_the_same_command_removes_them() {
+    let world = acme();
+    let reader = world.sql();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM learners").unwrap();
+    let ended = world.run("record erase acme --learner L-7001 --confirm L-7001 --json").fails(3);
+    assert_eq!((&ended.json()["outcome"], &ended.json()["files_rewritten"]), (&json!("erased"), &json!(false)));
+    assert!(!found(&world, &["Quillfeather"]).is_empty(), "nothing was left: the test proves nothing");
+    drop(reader);
+    let again = world.json("record erase acme --learner L-7001 --confirm L-7001");
+    assert_eq!((&again["outcome"], &again["files_rewritten"]), (&json!("unchanged"), &json!(true)));
+    assert_eq!(found(&world, &["Quillfeather"]), [""; 0]);
 }
 
 /// Returns a machine with thousands of learners in a file that has grown as files do: rows were moved between pages, and have

@@ -150,6 +150,5 @@ fn much_is_removed_a_little_at_a_time() {
     }
     assert!(child.wait().unwrap().success());
     assert_eq!(text(&world, "SELECT count(*) || '' FROM integration_sync_logs"), "2");
-    println!("the longest wait to write was {longest:?}");
     assert!(longest < std::time::Duration::from_secs(2), "a writer waited for {longest:?}");
 }

@@ -12,7 +12,7 @@ use crate::error::{Exit, UserError};
 use crate::session::Session;
 use crate::store::backup::{self, Copy};
 use crate::store::organizations::{self, Organization, Status};
-use crate::store::{Keep, Store, keys, providers, purge};
+use crate::store::{Keep, Store, keys, providers, purge, stamp};
 use crate::sync::lock::{self, RunLock, Taken};
 
 /// Purge a deleted organization: its keys, credentials, settings, learners, employers and logs are destroyed for good
@@ -52,6 +52,11 @@ pub(super) fn run(args: &PurgeArgs, session: &Session) -> Result<Exit> {
     let mut store = session.store()?;
     let organization = deleted(&store, &args.org)?;
     let slug = organization.slug.as_str();
+    let mut copies = backup::copies(store.read(), store.path())?;
+    if let Some(at) = organization.purged_at {
+        // What was copied since holds nothing of it.
+        copies.retain(|copy| copy.at <= Some(stamp(at)));
+    }
     let mut purged = Purged {
         slug: slug.to_owned(),
         outcome: if organization.purged_at.is_some() { "unchanged" } else { "purged" },
@@ -59,7 +64,7 @@ pub(super) fn run(args: &PurgeArgs, session: &Session) -> Result<Exit> {
         rows: purge::rows(store.read(), organization.id)?,
         files_rewritten: None,
         key_id: keys::master_key(store.read())?.map(|(id, _)| id.to_string()),
-        copies: backup::copies(store.read(), store.path())?,
+        copies,
     };
     if session.keep == Keep::Yes {
         if session.output.can_ask() && args.confirm.is_none() {

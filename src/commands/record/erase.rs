@@ -128,13 +128,18 @@ pub(super) fn run(args: &EraseArgs, session: &Session) -> Result<Exit> {
     if !person.is_held() && before.is_empty() {
         return Err(not_found(&organization).into());
     }
-    let copies = backup::copies(store.read(), store.path())?;
+    let mut copies = backup::copies(store.read(), store.path())?;
+    if !person.is_held() {
+        // What was copied since the person was erased holds nothing of it.
+        let at = before.iter().map(|erasure| stamp(erasure.at)).max();
+        copies.retain(|copy| copy.at <= at);
+    }
     let mut erased = outcome(&store, session, &organization, (&person, &before), copies)?;
     if session.keep == Keep::Yes {
         if session.output.can_ask() && args.confirm.is_none() {
             session.output.lay_out(text(&erased));
         }
-        if !session.output.confirm_destroy(&args.learner, args.confirm.as_deref())? {
+        if !consent(args, session)? {
             return Err(declined().into());
         }
     }
@@ -165,6 +170,21 @@ pub(super) fn not_found(organization: &Organization) -> UserError {
     let message = format!("nothing is held of a learner with this key in `{}`", organization.slug);
     UserError::new(Exit::NotFound, "record_not_found", message)
         .hint(format!("`skillsctl record list {} learners --all` shows what there is", organization.slug))
+}
+
+/// Returns whether the key was given or typed once more. The messages do without it.
+fn consent(args: &EraseArgs, session: &Session) -> Result<bool> {
+    match &args.confirm {
+        Some(given) if *given == args.learner => Ok(true),
+        Some(_) => {
+            let message = "`--confirm` is not the key that `--learner` gives";
+            Err(UserError::new(Exit::Usage, "confirm_mismatch", message).hint("give the same key twice").into())
+        }
+        None => {
+            session.output.require_terminal("--confirm KEY")?;
+            session.output.confirm_destroy(&args.learner, None)
+        }
+    }
 }
 
 /// Returns what is about to be done.
