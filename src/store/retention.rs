@@ -1,11 +1,14 @@
 //! How long things are kept, in `meta`, and the rows that are older.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
 use super::text::{instant, stamp};
-use super::{meta, set_meta};
+use super::{Keep, Store, meta, set_meta};
 use crate::domain::entity::Entity;
 use crate::domain::retention::{Keeping, Policy};
 
@@ -13,6 +16,31 @@ const LOGS: &str = "retention.logs";
 const QUARANTINE: &str = "retention.quarantine";
 const DELETED: &str = "retention.deleted";
 const APPLIED: &str = "retention.applied_at";
+
+/// So many rows are removed in one transaction: some tens of milliseconds.
+const AT_ONCE: usize = 500;
+/// The least that others are let write between two of them.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Removes rows by their numbers, a few in each transaction, and rests after each for as long as it took: who waits to write
+/// asks again only now and then, and would never be let in otherwise. Returns how many rows went, or would go in a dry run.
+pub(crate) fn remove(
+    store: &mut Store,
+    (ids, keep): (&[i64], Keep),
+    stop: &AtomicBool,
+    mut remove: impl FnMut(&Connection, &[i64]) -> Result<u64>,
+) -> Result<u64> {
+    if keep == Keep::DryRun {
+        return Ok(ids.len() as u64);
+    }
+    let mut removed = 0;
+    for some in ids.chunks(AT_ONCE).take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let began = Instant::now();
+        removed += store.change(keep, |tx| remove(tx, some))?;
+        std::thread::sleep(PAUSE.max(began.elapsed()));
+    }
+    Ok(removed)
+}
 
 /// Returns the policy in force: the default one, as far as nothing else was set.
 pub(crate) fn policy(connection: &Connection) -> Result<Policy> {

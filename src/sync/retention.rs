@@ -10,8 +10,6 @@ use crate::domain::entity::Entity;
 use crate::domain::retention::{Keeping, Policy};
 use crate::store::{Connection, Keep, Store, audit, retention, runs};
 
-/// So many rows are removed in one transaction: some tens of milliseconds.
-const AT_ONCE: usize = 500;
 /// How often a sync of everything that is due looks for what is too old.
 const EVERY: TimeDelta = TimeDelta::days(1);
 
@@ -91,26 +89,18 @@ struct Batches<'b> {
 
 impl Batches<'_> {
     fn remove(&mut self, ids: &[i64], remove: impl Fn(&Connection, &[i64]) -> Result<u64>) -> Result<u64> {
-        let mut removed = 0;
-        for some in ids.chunks(AT_ONCE) {
-            if self.removing.stop.load(Ordering::Relaxed) {
-                break;
+        let Batches { store, removing, policy, is_recorded } = self;
+        let Removing { keep, actor, now, stop } = **removing;
+        retention::remove(store, (ids, keep), stop, |tx, some| {
+            let count = remove(tx, some)?;
+            if count > 0 && !std::mem::replace(is_recorded, true) {
+                let Policy { logs, quarantine, deleted } = policy;
+                let subject = format!("logs {logs}, quarantine {quarantine}, deleted {deleted}");
+                let entry =
+                    audit::Entry { actor, action: "retention apply", subject: &subject, before: None, after: None };
+                audit::insert(tx, now, &entry)?;
             }
-            let Batches { removing, policy, is_recorded, .. } = self;
-            let count = self.store.change(removing.keep, |tx| {
-                let count = remove(tx, some)?;
-                if count > 0 && !std::mem::replace(is_recorded, true) {
-                    let subject =
-                        format!("logs {}, quarantine {}, deleted {}", policy.logs, policy.quarantine, policy.deleted);
-                    let Removing { actor, now, .. } = **removing;
-                    let entry =
-                        audit::Entry { actor, action: "retention apply", subject: &subject, before: None, after: None };
-                    audit::insert(tx, now, &entry)?;
-                }
-                Ok(count)
-            })?;
-            removed += count;
-        }
-        Ok(removed)
+            Ok(count)
+        })
     }
 }

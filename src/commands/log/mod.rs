@@ -2,6 +2,8 @@
 
 mod show;
 
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -14,11 +16,8 @@ use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::overview;
 use crate::session::Session;
 use crate::store::runs::{self, Kind, Outcome, Run, Tally, Trigger, Wanted};
-use crate::store::{Keep, Store, organizations, providers, stamp};
+use crate::store::{Keep, Store, organizations, providers, retention, stamp};
 use crate::sync::lock;
-
-/// How many runs are deleted in one transaction.
-const PRUNED_AT_ONCE: usize = 500;
 
 /// List, show and prune the runs of syncs
 #[derive(Debug, Args)]
@@ -222,15 +221,13 @@ fn prune(args: &PruneArgs, session: &Session) -> Result<Exit> {
             return Err(declined().into());
         }
         let subject = format!("runs before {}", stamp(before));
-        // A few at a time, so that a sync never waits long to write.
-        for (batch, some) in old.chunks(PRUNED_AT_ONCE).enumerate() {
-            deleted += store.change(session.keep, |tx| {
-                if batch == 0 {
-                    change::record(tx, session, ("log prune", &subject), (None, None))?;
-                }
-                runs::prune(tx, some)
-            })?;
-        }
+        let mut is_recorded = false;
+        deleted = retention::remove(&mut store, (&old, session.keep), &AtomicBool::new(false), |tx, some| {
+            if !std::mem::replace(&mut is_recorded, true) {
+                change::record(tx, session, ("log prune", &subject), (None, None))?;
+            }
+            runs::prune(tx, some)
+        })?;
     }
     let pruned = Pruned { before: stamp(before), deleted };
     session.output.one("LogPruned", &pruned, |look| match deleted {
