@@ -13,6 +13,8 @@ CREATE TRIGGER role_grants_inserted AFTER INSERT ON role_grants
 BEGIN INSERT INTO changed_rows VALUES ('role_grants', NEW.rowid); END;
 CREATE TRIGGER role_grants_updated AFTER UPDATE ON role_grants WHEN NEW.row_digest IS OLD.row_digest
 BEGIN INSERT INTO changed_rows VALUES ('role_grants', NEW.rowid); END;
+CREATE TRIGGER role_grants_deleted AFTER DELETE ON role_grants
+BEGIN INSERT INTO changed_rows VALUES ('role_grants', OLD.rowid); END;
 
 -- Syncs that somebody asked for and the next `sync --all` performs.
 CREATE TABLE sync_requests (

@@ -8,3 +8,5 @@ CREATE TRIGGER access_tokens_inserted AFTER INSERT ON access_tokens
 BEGIN INSERT INTO changed_rows VALUES ('access_tokens', NEW.rowid); END;
 CREATE TRIGGER access_tokens_updated AFTER UPDATE ON access_tokens WHEN NEW.row_digest IS OLD.row_digest
 BEGIN INSERT INTO changed_rows VALUES ('access_tokens', NEW.rowid); END;
+CREATE TRIGGER access_tokens_deleted AFTER DELETE ON access_tokens
+BEGIN INSERT INTO changed_rows VALUES ('access_tokens', OLD.rowid); END;

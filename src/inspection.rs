@@ -143,6 +143,10 @@ pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened>
     }
     let kept = tokens::all(connection)?;
     for organization in organizations::all(connection, true)? {
+        if let Err(error) = vault.erasure_key(connection, &organization) {
+            let place = format!("erasure_keys {}", organization.slug);
+            opened.closed.push(finding(Check::Sealed, place, format!("does not open: {error:#}")));
+        }
         for credential in credentials::every_stage(connection, organization.id)? {
             let Credential { provider, field, .. } = &credential;
             let place = || format!("organization_credentials {}/{provider}/{field}", organization.slug);

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 mod change;
 pub(crate) mod completion;
 pub(crate) mod config;
+mod copies;
 pub(crate) mod credential;
 pub(crate) mod db;
 mod editor;
@@ -18,6 +19,7 @@ pub(crate) mod powerbi;
 pub(crate) mod preset;
 pub(crate) mod provider;
 pub(crate) mod record;
+pub(crate) mod retention;
 pub(crate) mod role;
 pub(crate) mod schema;
 mod source;
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    #[command(subcommand)]
     Role(role::RoleCommand),
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -85,6 +89,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Audit(command) => audit::run(command, session),
         Command::Record(args) => record::run(args, session),
         Command::Role(command) => role::run(command, session),
+        Command::Retention(command) => retention::run(&command, session),
         Command::Status(args) => status::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Version(args) => version::run(&args, session),

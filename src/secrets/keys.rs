@@ -282,7 +282,8 @@ impl fmt::Debug for DataKey {
     }
 }
 
-fn random_bytes(random: &SystemRandom) -> Result<Zeroizing<[u8; 32]>> {
+/// Returns 32 bytes of chance: a new key.
+pub(super) fn random_bytes(random: &SystemRandom) -> Result<Zeroizing<[u8; 32]>> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.fill(&mut *bytes).ok().context("the system gives no random numbers")?;
     Ok(bytes)

@@ -10,6 +10,7 @@
 //!   wraps OpeningKey   AAD: "skillsctl/opening-key/v1" | database | sealing key
 //!     opens a deposit  info: "skillsctl/deposit/v1" | database | organization | provider | field | deposit
 //!                           | credential it replaces | by | at
+//!     seals an ErasureKey   AAD: "skillsctl/erasures/v1" | database | organization | data key version
 //! ```
 //!
 //! The associated data (AAD) is authenticated and not stored: it is made again from where the value was found, so
@@ -18,6 +19,7 @@
 
 mod credential;
 mod deposit;
+mod erasure;
 pub(crate) mod hex;
 mod keys;
 mod redact;
@@ -28,6 +30,7 @@ mod token;
 
 pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
 pub(crate) use deposit::{DepositContext, OpeningKey, SealingKey, open_deposit, seal_deposit, unreadable};
+pub(crate) use erasure::{ErasureContext, ErasureKey, PersonHash};
 pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
 pub(crate) use redact::redact;
 pub(crate) use rsa::sign_rs256;

@@ -32,9 +32,11 @@ pub(crate) fn last(connection: &Connection, action: &str) -> Result<Option<(Date
     Ok(connection.query_row(sql, [action], |row| Ok((text::at(row, "at")?, row.get("subject")?))).optional()?)
 }
 
-/// Returns each time an action was recorded, and of what, oldest first.
-pub(crate) fn all_of(connection: &Connection, action: &str) -> Result<Vec<(DateTime<Utc>, String)>> {
-    let mut statement = connection.prepare("SELECT at, subject FROM audit_log WHERE action = ?1 ORDER BY id")?;
+/// Returns of what an action was ever recorded, each with when last, newest first.
+pub(crate) fn subjects(connection: &Connection, action: &str) -> Result<Vec<(DateTime<Utc>, String)>> {
+    let mut statement = connection.prepare(
+        "SELECT max(at) AS at, subject FROM audit_log WHERE action = ?1 GROUP BY subject ORDER BY max(id) DESC",
+    )?;
     let rows = statement.query_map([action], |row| Ok((text::at(row, "at")?, row.get("subject")?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

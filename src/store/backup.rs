@@ -50,6 +50,37 @@ pub(super) fn free_name(database: &Path, what: &str, now: DateTime<Utc>) -> Path
     std::iter::once(dated.clone()).chain(numbered).find(|path| !is_taken(path)).unwrap_or(dated)
 }
 
+/// A copy of the database that may still be somewhere.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Copy {
+    pub(crate) path: String,
+    /// When it was made, where that is recorded.
+    pub(crate) at: Option<String>,
+    /// Whether there is a file of this name, as far as this machine can tell.
+    pub(crate) is_there: bool,
+}
+
+/// Returns the copies of a database that are known: backups that were recorded, newest first, and what upgrades and restores
+/// have kept beside it.
+pub(crate) fn copies(connection: &Connection, database: &Path) -> Result<Vec<Copy>> {
+    let mut copies: Vec<Copy> = super::audit::subjects(connection, "db backup")?
+        .into_iter()
+        .map(|(at, path)| Copy { is_there: Path::new(&path).exists(), at: Some(super::stamp(at)), path })
+        .collect();
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = database.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let kept = |found: &str| [".schema", ".replaced-"].iter().any(|what| found.starts_with(&format!("{name}{what}")));
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(copies) };
+    let mut beside: Vec<String> = entries
+        .flatten()
+        .filter(|entry| kept(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    beside.sort();
+    copies.extend(beside.into_iter().map(|path| Copy { path, at: None, is_there: true }));
+    Ok(copies)
+}
+
 /// Fails for a target that is no place for a backup, before anything is written.
 fn refuse(database: &Path, target: &Path, replace: Replace) -> Result<()> {
     let no_place = |what: &str| {

@@ -182,6 +182,8 @@ pub(crate) fn sealed_values(connection: &Connection) -> Result<Vec<(String, Seal
          FROM organization_credentials c
          JOIN organizations o ON o.id = c.organization_id JOIN integration_providers p ON p.id = c.provider_id
          UNION ALL
+         SELECT 'erasure_keys ' || o.slug, e.sealed FROM erasure_keys e JOIN organizations o ON o.id = e.organization_id
+         UNION ALL
          SELECT 'master_keys ' || key_id, check_value FROM master_keys",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, Sealed::from_bytes(row.get(1)?))))?;

@@ -206,6 +206,7 @@ pub(crate) fn delete_unused_data_keys(tx: &Connection, organization_id: i64) -> 
          AND version < (SELECT max(version) FROM data_keys WHERE organization_id = ?1)
          AND NOT EXISTS (SELECT 1 FROM organization_credentials c
                          WHERE c.organization_id = ?1 AND c.data_key_version = k.version)
+         AND NOT EXISTS (SELECT 1 FROM erasure_keys e WHERE e.organization_id = ?1 AND e.data_key_version = k.version)
          AND NOT EXISTS (SELECT 1 FROM access_tokens t WHERE t.organization_id = ?1 AND t.data_key_version = k.version)",
         [organization_id],
     )?;

@@ -63,6 +63,8 @@ pub(crate) struct Organization {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// When all that it had was destroyed: then its name alone is left.
+    pub(crate) purged_at: Option<DateTime<Utc>>,
 }
 
 /// An organization about to be stored.
@@ -79,7 +81,8 @@ pub(crate) struct NewOrganization {
 }
 
 const SELECT: &str = "SELECT o.id, o.slug, o.name, o.preset_id, p.slug AS preset, p.name AS preset_name, o.defaults_revision, d.providers,
-            o.max_learners, o.billing_name, o.billing_email, o.time_zone, o.status, o.revision, o.created_at, o.updated_at, o.deleted_at
+            o.max_learners, o.billing_name, o.billing_email, o.time_zone, o.status, o.revision, o.created_at, o.updated_at, o.deleted_at,
+            o.purged_at
      FROM organizations o
      JOIN integration_presets p ON p.id = o.preset_id
      JOIN integration_preset_defaults d ON d.preset_id = o.preset_id AND d.revision = o.defaults_revision";
@@ -103,6 +106,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Organization> {
         created_at: text::at(row, "created_at")?,
         updated_at: text::at(row, "updated_at")?,
         deleted_at: text::at_or_null(row, "deleted_at")?,
+        purged_at: text::at_or_null(row, "purged_at")?,
     })
 }
 
@@ -156,6 +160,7 @@ pub(crate) fn find(connection: &Connection, slug: &str) -> Result<Option<Organiz
 pub(crate) fn by_slug(connection: &Connection, slug: &str) -> Result<Organization> {
     match find(connection, slug)? {
         Some(organization) if organization.status != Status::Deleted => Ok(organization),
+        Some(purged) if purged.purged_at.is_some() => Err(gone(slug).into()),
         Some(_) => Err(UserError::new(Exit::NotFound, "org_deleted", format!("organization `{slug}` is deleted"))
             .hint(format!("bring it back with `skillsctl org restore {slug}`"))
             .into()),
@@ -175,10 +180,20 @@ pub(crate) fn by_slug(connection: &Connection, slug: &str) -> Result<Organizatio
     }
 }
 
+/// Returns the error of an organization that was purged.
+pub(crate) fn gone(slug: &str) -> UserError {
+    UserError::new(Exit::NotFound, "org_purged", format!("organization `{slug}` was purged: nothing of it is left"))
+        .hint("a backup from before may hold it; `skillsctl org list --all` shows when it was deleted")
+}
+
 /// Stores a new organization and returns its id. A slug that is taken is a conflict.
 pub(crate) fn insert(tx: &Connection, new: &NewOrganization, now: DateTime<Utc>) -> Result<i64> {
     if let Some(taken) = find(tx, new.slug.as_str())? {
         let hint = match taken.status {
+            Status::Deleted if taken.purged_at.is_some() => {
+                "the organization that had it was purged, and its subdomain is not given again: choose another"
+                    .to_owned()
+            }
             Status::Deleted => format!("it is in the trash: `skillsctl org restore {}` brings it back", taken.slug),
             _ => format!("choose another, or look at it with `skillsctl org show {}`", taken.slug),
         };

@@ -196,6 +196,35 @@ pub(crate) fn by_key(
     Ok(statement.query_row((organization_id, provider_id, stream, key), from_row).optional()?)
 }
 
+/// Returns the providers that have a record of this key in quarantine.
+pub(crate) fn providers_of_key(connection: &Connection, organization_id: i64, key: &str) -> Result<Vec<Name>> {
+    let mut statement = connection.prepare(
+        "SELECT DISTINCT p.slug AS provider FROM quarantine q JOIN integration_providers p ON p.id = q.provider_id
+         WHERE q.organization_id = ?1 AND q.record_key = ?2 ORDER BY p.slug",
+    )?;
+    let rows = statement.query_map((organization_id, key), |row| text::parsed(row, "provider"))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the numbers of the records of an organization that `is_wanted`, given the provider, the key, and what each holds.
+/// One record is in memory at a time: they may be large.
+pub(crate) fn matching(
+    connection: &Connection,
+    organization_id: i64,
+    is_wanted: impl Fn(&Name, &str, &str) -> bool,
+) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare(&format!("{SELECT} WHERE q.organization_id = ?1 ORDER BY q.id"))?;
+    let mut rows = statement.query([organization_id])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let row = from_row(row)?;
+        if is_wanted(&row.provider, &row.key, &row.record) {
+            found.push(row.id);
+        }
+    }
+    Ok(found)
+}
+
 /// Which records to find; all of an organization, unless more is said.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted<'a> {

@@ -56,6 +56,17 @@ pub(crate) struct Record<'a> {
     pub(crate) hash: [u8; 16],
 }
 
+impl Record<'_> {
+    /// Returns the ULN of a learner, whether it is one or not.
+    pub(crate) fn uln(&self) -> Option<&str> {
+        let position = Entity::Learner.column("uln")?;
+        match self.columns.get(position)? {
+            Cell::Text(text) => Some(text),
+            Cell::Null | Cell::Real(_) => None,
+        }
+    }
+}
+
 /// Whose records are written, and by which read.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {

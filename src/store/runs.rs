@@ -108,6 +108,8 @@ pub(crate) struct Tally {
     pub(crate) quarantined: u64,
     /// New learners beyond `max_learners`, not stored.
     pub(crate) over_cap: u64,
+    /// Records of persons who were erased, left out.
+    pub(crate) erased: u64,
     pub(crate) pages: u64,
     pub(crate) requests: u64,
     pub(crate) retries: u64,
@@ -128,6 +130,7 @@ impl std::ops::AddAssign for Tally {
         self.filtered += other.filtered;
         self.quarantined += other.quarantined;
         self.over_cap += other.over_cap;
+        self.erased += other.erased;
         self.pages += other.pages;
         self.requests += other.requests;
         self.retries += other.retries;
@@ -334,25 +337,76 @@ pub(crate) fn list(connection: &Connection, wanted: &Wanted) -> Result<Vec<Run>>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Returns how many runs that started before a moment may be deleted: all but each pair's newest one and its newest
-/// that ended well, those under way, and those with records still in quarantine.
-pub(crate) fn prunable(connection: &Connection, before: DateTime<Utc>) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM integration_sync_logs WHERE {PRUNABLE}");
-    let count: i64 = connection.query_row(&sql, named_params! { ":before": stamp(before) }, |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+/// Returns the runs that started before a moment and may be deleted, oldest first: all but each pair's newest one and its
+/// newest that ended well, those under way, and those with records still in quarantine.
+pub(crate) fn prunable(connection: &Connection, before: DateTime<Utc>) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare(
+        "SELECT id FROM integration_sync_logs WHERE started_at < :before AND outcome <> 'running'
+           AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' GROUP BY organization_id, provider_id)
+           AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' AND outcome IN ('ok', 'partial')
+                           GROUP BY organization_id, provider_id)
+           AND id NOT IN (SELECT run_id FROM quarantine) ORDER BY id",
+    )?;
+    let rows = statement.query_map(named_params! { ":before": stamp(before) }, |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Deletes the runs that [`prunable`] counts. Returns how many.
-pub(crate) fn prune(tx: &Connection, before: DateTime<Utc>) -> Result<u64> {
-    let sql = format!("DELETE FROM integration_sync_logs WHERE {PRUNABLE}");
-    Ok(u64::try_from(tx.execute(&sql, named_params! { ":before": stamp(before) })?).unwrap_or(0))
+/// Deletes some of the runs that are [`prunable`]; a record may have been set aside by one meanwhile. Returns how many.
+pub(crate) fn prune(tx: &Connection, ids: &[i64]) -> Result<u64> {
+    let sql = "DELETE FROM integration_sync_logs
+               WHERE id IN (SELECT value FROM json_each(?1)) AND id NOT IN (SELECT run_id FROM quarantine)";
+    Ok(u64::try_from(tx.execute(sql, [serde_json::to_string(ids)?])?).unwrap_or(0))
 }
 
-const PRUNABLE: &str = "started_at < :before AND outcome <> 'running'
-     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' GROUP BY organization_id, provider_id)
-     AND id NOT IN (SELECT max(id) FROM integration_sync_logs WHERE kind = 'sync' AND outcome IN ('ok', 'partial')
-                     GROUP BY organization_id, provider_id)
-     AND id NOT IN (SELECT run_id FROM quarantine)";
+/// What a run said beside its counts.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) id: i64,
+    warnings: Vec<String>,
+    error: Option<String>,
+    hint: Option<String>,
+}
+
+impl Said {
+    /// Returns all lines of it.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().chain(&self.error).chain(&self.hint).map(String::as_str)
+    }
+
+    /// Returns it with each line changed for which `change` has another, if there is any.
+    pub(crate) fn changed(self, change: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        if !self.lines().any(|line| change(line).is_some()) {
+            return None;
+        }
+        let changed = |line: String| change(&line).unwrap_or(line);
+        let warnings = self.warnings.into_iter().map(changed).collect();
+        Some(Said { id: self.id, warnings, error: self.error.map(changed), hint: self.hint.map(changed) })
+    }
+}
+
+/// Returns what the runs of an organization said, of those that said anything.
+pub(crate) fn texts(connection: &Connection, organization_id: i64) -> Result<Vec<Said>> {
+    let mut statement = connection.prepare(
+        "SELECT id, warnings, error, hint FROM integration_sync_logs
+         WHERE organization_id = ?1 AND (warnings <> '[]' OR error IS NOT NULL OR hint IS NOT NULL) ORDER BY id",
+    )?;
+    let rows = statement.query_map([organization_id], |row| {
+        Ok(Said {
+            id: row.get("id")?,
+            warnings: text::json(row, "warnings")?,
+            error: row.get("error")?,
+            hint: row.get("hint")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Puts in other words what a run said.
+pub(crate) fn say(tx: &Connection, said: &Said) -> Result<()> {
+    let sql = "UPDATE integration_sync_logs SET warnings = ?2, error = ?3, hint = ?4 WHERE id = ?1";
+    tx.execute(sql, (said.id, serde_json::to_string(&said.warnings)?, &said.error, &said.hint))?;
+    Ok(())
+}
 
 /// Returns one run.
 pub(crate) fn by_id(connection: &Connection, id: i64) -> Result<Run> {

@@ -257,6 +257,21 @@ pub(crate) fn keep_only(tx: &Connection, (organization_id, provider_id): (i64, i
     Ok(())
 }
 
+/// Makes all reads of an organization that are under way begin again at their first page: the place of the next one may
+/// name the last record.
+pub(crate) fn begin_again(tx: &Connection, organization_id: i64) -> Result<()> {
+    let sql = "SELECT rowid AS id, open_read FROM sync_state WHERE organization_id = ?1 AND open_read IS NOT NULL";
+    let open: Vec<(i64, OpenRead)> = tx
+        .prepare(sql)?
+        .query_map([organization_id], |row| Ok((row.get("id")?, text::json(row, "open_read")?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, mut open) in open.into_iter().filter(|(_, open)| open.position.is_some()) {
+        open.begin_again();
+        tx.execute("UPDATE sync_state SET open_read = ?1 WHERE rowid = ?2", (serde_json::to_string(&open)?, id))?;
+    }
+    Ok(())
+}
+
 /// Returns the newest full read of any stream of a pair: no row was seen by a newer one.
 pub(crate) fn newest_generation(connection: &Connection, (organization_id, provider_id): (i64, i64)) -> Result<i64> {
     let sql = "SELECT coalesce(max(generation), 0) FROM sync_state WHERE organization_id = ?1 AND provider_id = ?2";

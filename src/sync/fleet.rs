@@ -277,7 +277,7 @@ fn unplanned(engine: &Engine<'_>, organization: &Organization, provider: &Name, 
         Some(provider_id) => {
             let log = super::log::RunLog::start(engine, (organization.id, provider_id), None)?;
             let (tally, outcome, error) = (&Tally::default(), Outcome::Failed, Some(&error));
-            log.finish(engine, &Finish { outcome, tally, warnings: &[], error, due_at: None, fell_back: false })?;
+            log.finish(engine, None, &Finish { outcome, tally, warnings: &[], error, due_at: None, fell_back: false })?;
             log.id
         }
         None => None,

@@ -97,6 +97,11 @@ pub(crate) fn take(database: &Path, (organization, provider): (&str, &str), now:
     Ok(Taken::Free(RunLock { _file: file }))
 }
 
+/// Removes the file of a lock that the caller holds, of an organization that is gone for good.
+pub(crate) fn remove(database: &Path, organization: &str, provider: &str, _held: RunLock) -> std::io::Result<()> {
+    std::fs::remove_file(path(database, organization, provider))
+}
+
 /// Returns whether a run of another process holds the lock of a pair.
 pub(crate) fn is_held(database: &Path, organization: &str, provider: &str) -> bool {
     let Ok(file) = File::open(path(database, organization, provider)) else { return false };

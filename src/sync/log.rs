@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::Engine;
+use super::erased::Erased;
 use super::resolve::Plan;
 use crate::error::UserError;
 use crate::mutants;
@@ -42,12 +43,20 @@ impl RunLog {
         self.id.map_or(Ok(()), |id| runs::count(tx, id, tally))
     }
 
-    /// Records how the run ended.
-    pub(super) fn finish(self, engine: &Engine<'_>, finish: &Finish<'_>) -> Result<()> {
+    /// Records how the run ended. What it says does without persons who were `erased`.
+    pub(super) fn finish(self, engine: &Engine<'_>, erased: Option<Erased<'_>>, finish: &Finish<'_>) -> Result<()> {
         let Some(id) = self.id else { return Ok(()) };
         let now = engine.now();
         engine.change(Keep::Yes, |tx| {
-            runs::finish(tx, id, finish, now)?;
+            match erased {
+                None => runs::finish(tx, id, finish, now)?,
+                Some(mut erased) => {
+                    erased.refresh(tx)?;
+                    let warnings: Vec<String> = finish.warnings.iter().map(|warning| erased.unnamed(warning)).collect();
+                    let error = finish.error.map(|error| erased.unnamed_error(error));
+                    runs::finish(tx, id, &Finish { warnings: &warnings, error: error.as_ref(), ..*finish }, now)?;
+                }
+            }
             // One that stopped on its way has not done what was asked for.
             if !matches!(finish.outcome, Outcome::Deferred | Outcome::Interrupted) {
                 requests::answered(tx, id)?;

@@ -5,11 +5,13 @@
 //! - One run of a pair is `run`; one read of a stream, everything or a window of changes, is `read`. `job` has the provider
 //!   prepare a large one, `details` asks again for what thin records lack, `remarks` counts what is odd, and `tokens` keeps
 //!   the credentials and the token; `fallback` says when a run may use those that were replaced.
-//! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight.
+//! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight. `erased` keeps persons out who were
+//!   erased, and `retention` removes what is older than it may be.
 //! - `replay` stores records out of quarantine, without the provider.
 
 mod details;
 pub(crate) mod due;
+mod erased;
 mod fallback;
 mod fetch;
 mod filter;
@@ -21,6 +23,7 @@ mod read;
 mod remarks;
 pub(crate) mod replay;
 mod resolve;
+pub(crate) mod retention;
 mod run;
 mod sweep;
 mod tokens;
@@ -125,6 +128,11 @@ impl<'a> Engine<'a> {
             options,
             watch,
         })
+    }
+
+    /// Returns the database, once all runs are over.
+    pub(crate) fn into_store(self) -> Store {
+        self.store.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a change in the one writer. Once the database has failed for good no other run waits to see it fail again.

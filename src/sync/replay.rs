@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
+use super::erased::Erased;
 use super::lock::{self, RunLock, Taken};
 use super::resolve::{self, Plan, StreamPlan};
 use super::transform::Row;
@@ -19,6 +20,7 @@ use crate::store::quarantine::{self, Kept, Quarantined};
 use crate::store::records::{self, Owner, Rows};
 use crate::store::runs::{self, Finish, Kind, Outcome, Tally, Trigger};
 use crate::store::{Connection, Keep, Store, audit, state};
+use crate::vault::Vault;
 
 /// So many records are judged in one transaction.
 const AT_ONCE: usize = 100;
@@ -28,6 +30,8 @@ pub(crate) struct Options<'o> {
     pub(crate) keep: Keep,
     /// Set from outside to end soon.
     pub(crate) stop: &'o AtomicBool,
+    /// Needed where persons were erased from the organization.
+    pub(crate) vault: Option<&'o Vault>,
     /// Who does it, and when.
     pub(crate) actor: &'o str,
     pub(crate) now: DateTime<Utc>,
@@ -85,7 +89,8 @@ pub(crate) fn replay(
     };
     let room = records::room(store.read(), &plan.organization)?;
     let adopt = records::has_dormant(store.read(), pair.0)?;
-    let mut replay = Replay { plan: &plan, run, room, adopt, now: options.now, need_provider: 0 };
+    let Options { vault, now, .. } = *options;
+    let mut replay = Replay { plan: &plan, vault, run, room, adopt, now, need_provider: 0 };
     let mut tally = Tally::default();
     let mut interrupted = false;
     for some in ids.chunks(AT_ONCE) {
@@ -121,6 +126,7 @@ pub(crate) fn replay(
 /// A replay under way.
 struct Replay<'p> {
     plan: &'p Plan,
+    vault: Option<&'p Vault>,
     run: Option<i64>,
     room: Option<u64>,
     adopt: bool,
@@ -196,7 +202,7 @@ impl Replay<'_> {
         if !known {
             return Ok(Err(vec!["another record of its key has come, which may be newer".into()]));
         }
-        let writer = Writer {
+        let mut writer = Writer {
             owner,
             stream: stream.name.clone(),
             run_id: self.run,
@@ -204,6 +210,7 @@ impl Replay<'_> {
             expects_new: false,
             counted: false,
             has_quarantine: false,
+            erased: Erased::of(self.vault, &self.plan.organization, &self.plan.provider.slug),
             now: self.now,
         };
         let written = writer.write(tx, stream, &batch)?;

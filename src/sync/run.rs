@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
+use super::erased::Erased;
 use super::log::{RunLog, addressed};
 use super::resolve::{Plan, StreamPlan};
 use super::tokens::Tokens;
@@ -71,6 +72,7 @@ struct Course {
 pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Opened) -> Result<Ended> {
     let pair = (plan.organization.id, plan.provider.id);
     let log = RunLog::start(engine, pair, Some(&plan.shape))?;
+    let erased = || Erased::of(Some(engine.vault), &plan.organization, &plan.provider.slug);
     let given = opened.given.clone();
     let told = Told { doubts: plan.doubts.clone(), ..Told::default() };
     let begun = Course { warnings: plan.warnings.clone(), told, ..Course::default() };
@@ -116,14 +118,19 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
             let error = UserError::new(Exit::Fault, "internal", format!("{fault:#}"));
             let (tally, warnings, fell_back) = (&tally, &warnings[..], told.fell_back);
             let outcome = Outcome::Failed;
-            log.finish(engine, &Finish { outcome, tally, warnings, error: Some(&error), due_at: None, fell_back }).ok();
+            log.finish(
+                engine,
+                Some(erased()),
+                &Finish { outcome, tally, warnings, error: Some(&error), due_at: None, fell_back },
+            )
+            .ok();
             return Err(fault);
         }
     };
     let error = error.map(|error| addressed(error, plan));
     let fell_back = told.fell_back;
     let finish = Finish { outcome, tally: &tally, warnings: &warnings, error: error.as_ref(), due_at, fell_back };
-    log.finish(engine, &finish)?;
+    log.finish(engine, Some(erased()), &finish)?;
     Ok(Ended { run_id: log.id, outcome, tally, warnings, told, error })
 }
 
@@ -179,7 +186,7 @@ fn fall_back(
     Ok(course)
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Reads all streams. One that fails does not stop the others, unless it is the credential; the gravest failure is
     /// returned.
     fn streams(&mut self) -> Option<Failure> {
@@ -279,6 +286,11 @@ impl Run<'_> {
         let warning = format!("{}: {warning}", stream.name);
         self.warnings.push(warning.clone());
         self.told.doubts.push(warning);
+    }
+
+    /// Returns what looks who was erased from the organization.
+    pub(super) fn erased(&self) -> Erased<'r> {
+        Erased::of(Some(self.engine.vault), &self.plan.organization, &self.plan.provider.slug)
     }
 
     pub(super) fn pair(&self) -> (i64, i64) {

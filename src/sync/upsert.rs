@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::erased::Erased;
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::transform::{Batch, Row};
@@ -13,7 +14,7 @@ use crate::store::records::{Former, Owner, Record, Rows};
 use crate::store::runs::Tally;
 
 /// What a run knows while it writes.
-pub(super) struct Writer {
+pub(super) struct Writer<'v> {
     pub(super) owner: Owner,
     pub(super) stream: String,
     /// The run that quarantined records are filed under; `None` in a dry run, which files none.
@@ -26,6 +27,8 @@ pub(super) struct Writer {
     pub(super) counted: bool,
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
+    /// Who must not come back.
+    pub(super) erased: Erased<'v>,
     pub(super) now: chrono::DateTime<chrono::Utc>,
 }
 
@@ -63,16 +66,17 @@ impl Written {
 
 /// A page being written.
 struct Writing<'w> {
-    writer: &'w Writer,
+    writer: &'w Writer<'w>,
     plan: &'w StreamPlan,
     tx: &'w Connection,
     rows: Rows<'w>,
     written: &'w mut Written,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Writes a page. The rows of one too large to be held are made here, part by part.
-    pub(super) fn write(&self, tx: &Connection, plan: &StreamPlan, batch: &Batch) -> Result<Written> {
+    pub(super) fn write(&mut self, tx: &Connection, plan: &StreamPlan, batch: &Batch) -> Result<Written> {
+        self.erased.refresh(tx)?;
         let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
         self.begin(tx, plan, &mut written)?.batch(batch)?;
         for part in batch.page().parts() {
@@ -114,6 +118,9 @@ impl Writing<'_> {
     }
 
     fn row(&mut self, record: &Record<'_>, in_scope: bool, sent: Sent<'_>) -> Result<()> {
+        if self.is_erased(record.key, record.uln()) {
+            return Ok(());
+        }
         let Writing { writer, rows, written, .. } = self;
         let tally = &mut written.tally;
         if !in_scope {
@@ -188,9 +195,21 @@ impl Writing<'_> {
         self.file(&key, (&thin.record, Kept::Thin), std::slice::from_ref(&thin.reason), thin.each.as_deref())
     }
 
+    /// Counts a record of a person who was erased, of which nothing else is kept.
+    fn is_erased(&mut self, key: &str, uln: Option<&str>) -> bool {
+        let Writer { erased, owner, .. } = self.writer;
+        let is_erased = erased.any() && owner.entity == Entity::Learner && erased.has(key, uln);
+        self.written.tally.erased += u64::from(is_erased);
+        is_erased
+    }
+
     /// Files a record. The row it would have changed was seen, so that no sweep takes it for gone.
     fn file(&mut self, key: &str, (record, kept): (&str, Kept), reasons: &[String], each: Option<&str>) -> Result<()> {
-        let Writer { owner, stream, run_id, now, .. } = self.writer;
+        let Writer { owner, stream, run_id, now, erased, .. } = self.writer;
+        if owner.entity == Entity::Learner && erased.stands_in(key, record) {
+            self.written.tally.erased += 1;
+            return Ok(());
+        }
         self.written.tally.quarantined += 1;
         if let Some(present) = self.rows.find(key)? {
             if run_id.is_none() {

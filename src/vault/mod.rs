@@ -2,6 +2,7 @@
 
 mod credentials;
 mod deposits;
+mod erasures;
 mod rotation;
 mod tokens;
 

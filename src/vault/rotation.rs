@@ -12,8 +12,8 @@ use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::secrets::{KeyId, MasterKey};
 use crate::store::keys::{self, Place, Wrapped};
-use crate::store::organizations::Organization;
-use crate::store::{Connection, Keep, Store, audit, credentials, tokens};
+use crate::store::organizations::{self, Organization};
+use crate::store::{Connection, Keep, Store, audit, credentials, sealing_keys, tokens};
 
 /// Who changes something and when, and whether it is kept.
 #[derive(Debug, Clone, Copy)]
@@ -93,17 +93,24 @@ fn rewrap(tx: &Connection, vault: &Vault, new: &MasterKey) -> Result<usize> {
     Ok(before.len())
 }
 
-/// Gives organizations new data keys: seals their credentials of every stage anew, forgets their tokens, and deletes
-/// the data keys they had.
+/// Gives one organization a new data key, or all of them and the database a new sealing key: seals their credentials of every
+/// stage anew, forgets their tokens, and deletes the data keys they had.
 pub(crate) fn rekey(
     store: &mut Store,
     vault: &Vault,
-    organizations: &[Organization],
+    of: Option<Organization>,
     change: &Change<'_>,
 ) -> Result<Rotated> {
     let rotated = store.change(change.keep, |tx| {
         let mut rotated = Rotated::default();
-        for organization in organizations {
+        if of.is_none() && sealing_keys::in_force(tx)?.is_some() {
+            let id = vault.new_sealing_key(tx, (change.actor, change.now))?.id();
+            change.record(tx, "sealing-key create", &id, [None, None])?;
+            rotated.keys += 1;
+        }
+        // Those in the trash as well: their credentials are there until they are purged.
+        let whose = of.map_or_else(|| organizations::all(tx, true), |one| Ok(vec![one]))?;
+        for organization in &whose {
             if let Some(count) = rekey_one(tx, vault, organization, change)? {
                 rotated.keys += 1;
                 rotated.credentials += count.credentials;
@@ -136,6 +143,9 @@ fn rekey_one(
         vault.reseal(tx, organization, &credential, (&data_key, version), &value)?;
         mutants::point("key renewed a credential");
         before.push(value);
+    }
+    if let Some(key) = vault.erasure_key(tx, organization)? {
+        vault.keep_erasure_key(tx, organization, &key, change.now)?;
     }
     let tokens = tokens::forget_all(tx, organization.id)?;
     keys::delete_unused_data_keys(tx, organization.id)?;

@@ -13,7 +13,7 @@ fn topics_and_commands_are_listed_and_shown() {
     };
     assert_eq!(
         names("topics"),
-        ["exit-codes", "environment", "settings", "mappings", "syncing", "network", "roles", "security"]
+        ["exit-codes", "environment", "settings", "mappings", "syncing", "network", "roles", "security", "privacy"]
     );
     assert!(names("commands").contains(&"credential".to_owned()));
     for topic in names("topics") {

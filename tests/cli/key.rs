@@ -92,7 +92,7 @@ fn a_rotation_wraps_everything_by_the_new_key_and_changes_no_credential() {
     assert!(ended.error()["message"].as_str().unwrap().contains(&new_id), "{ended}");
     std::fs::copy(&new, world.key()).unwrap();
     let checked = world.json("key check");
-    assert_eq!((&checked["data_keys"], &checked["credentials"]), (&2.into(), &6.into()));
+    assert_eq!((&checked["keys"], &checked["credentials"]), (&3.into(), &6.into()));
     all_are_as_they_were(&world);
     assert_eq!(world.json("credential list acme"), before);
     world.run("db check --deep").succeeds();
@@ -148,8 +148,8 @@ fn machines_that_get_the_new_key_before_or_after_the_rotation_have_no_gap() {
     let status = world.json(&format!("key status {swapped}"));
     let states: Vec<&Value> = status["sources"].as_array().unwrap().iter().map(|source| &source["state"]).collect();
     assert_eq!(states, ["replaced", "in_force"]);
-    assert_eq!(status["keys"][0]["data_keys"], 0);
-    assert_eq!(status["keys"][1]["data_keys"], 2);
+    assert_eq!(status["keys"][0]["wraps"], 0);
+    assert_eq!(status["keys"][1]["wraps"], 3);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn new_data_keys_seal_every_credential_again_and_leave_no_old_one() {
     world.sql().execute("DELETE FROM organization_credentials WHERE stage = 'previous'", []).unwrap();
 
     let done = world.json("key rotate --rekey --org acme");
-    assert_eq!((&done["outcome"], &done["data_keys"], &done["credentials"]), (&"rekeyed".into(), &1.into(), &3.into()));
+    assert_eq!((&done["outcome"], &done["keys"], &done["credentials"]), (&"rekeyed".into(), &1.into(), &3.into()));
     assert_eq!(versions(&world), "1.2 2.1");
     all_are_as_they_were(&world);
     assert_eq!(world.json("key rotate --rekey --dry-run")["credentials"], 6);
@@ -256,12 +256,12 @@ fn a_key_is_retired_once_nothing_needs_it_and_is_then_unknown() {
 fn the_status_needs_no_key_and_says_what_is_wrong_with_one() {
     let mut world = two_tenants();
     let ok = world.run("key status").succeeds();
-    ok.prints(&["(SKILLSCTL_KEY_FILE)", "in force", "wraps 2 data keys"]);
+    ok.prints(&["(SKILLSCTL_KEY_FILE)", "in force", "wraps 3 keys"]);
     std::fs::set_permissions(world.key(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     world.run("key status").succeeds().prints(&["may be read or changed by others"]);
     std::fs::remove_file(world.key()).unwrap();
     let status = world.json("key status");
-    assert_eq!((&status["ready"], &status["keys"][0]["data_keys"]), (&false.into(), &2.into()));
+    assert_eq!((&status["ready"], &status["keys"][0]["wraps"]), (&false.into(), &3.into()));
     assert!(status["sources"][0]["problem"].as_str().unwrap().contains("cannot be read"));
     world.set("SKILLSCTL_KEY_FILE", "");
     assert!(world.json("key status")["sources"][0]["source"].is_null());

@@ -22,7 +22,7 @@ fn an_organization_is_created_by_flags_and_says_what_it_needs_next() {
     next: skillsctl sync acme
     ");
     insta::assert_snapshot!(world.run("org list"), @"acme	Acme Training Ltd	Aptem + HubSpot	1	active	2026-11-30T09:00:00.000Z");
-    insta::assert_snapshot!(world.run("org show acme --json"), @r#"{"kind":"Org","v":1,"slug":"acme","name":"Acme Training Ltd","domain":"acme.aivii.co.uk","preset":"aptem_hubspot","preset_name":"Aptem + HubSpot","defaults_revision":1,"newest_revision":1,"providers":["aptem","hubspot"],"max_learners":null,"billing_name":null,"billing_email":null,"time_zone":"Europe/London","status":"active","created_at":"2026-11-30T09:00:00.000Z","updated_at":"2026-11-30T09:00:00.000Z","deleted_at":null}"#);
+    insta::assert_snapshot!(world.run("org show acme --json"), @r#"{"kind":"Org","v":1,"slug":"acme","name":"Acme Training Ltd","domain":"acme.aivii.co.uk","preset":"aptem_hubspot","preset_name":"Aptem + HubSpot","defaults_revision":1,"newest_revision":1,"providers":["aptem","hubspot"],"max_learners":null,"billing_name":null,"billing_email":null,"time_zone":"Europe/London","status":"active","created_at":"2026-11-30T09:00:00.000Z","updated_at":"2026-11-30T09:00:00.000Z","deleted_at":null,"purged_at":null}"#);
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Ring {
         let opening: Vec<&Path> = keys
             .filter(|key| {
                 let (exit, report) = report(&self.world, "key check --json", key, None);
-                exit == 0 && report["credentials"] == 6 && report["data_keys"] == 2
+                exit == 0 && report["credentials"] == 6 && report["keys"] == 3
             })
             .collect();
         if opening.len() != 1 {

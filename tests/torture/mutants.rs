@@ -40,6 +40,9 @@ fn hunt(mutant: Option<&str>) -> Option<(u64, Vec<String>)> {
     })
 }
 
+/// Faults that no kill of a sync shows; a test in `tests/cli/` puts each in.
+const APART: [&str; 2] = ["erasures-once", "no-rewrite"];
+
 fn is_caught(mutant: &str) {
     let (trials, wrong) = hunt(Some(mutant)).unwrap_or_else(|| panic!("`{mutant}` passed {TRIALS} trials"));
     println!("{mutant} is caught by trial {trials}: {}", wrong[0]);
@@ -61,7 +64,9 @@ macro_rules! caught {
         #[test]
         fn every_fault_of_the_program_has_a_test() {
             let elsewhere = crate::keys::MUTANTS.map(str::to_owned);
-            assert_eq!(named("on"), BTreeSet::from([$($mutant.to_owned()),*]).into_iter().chain(elsewhere).collect());
+            let mut named = named("on");
+            named.retain(|mutant| !APART.contains(&mutant.as_str()));
+            assert_eq!(named, BTreeSet::from([$($mutant.to_owned()),*]).into_iter().chain(elsewhere).collect());
         }
     };
 }

@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 9] = [
     Topic { topic: "exit-codes", title: "What the exit code of a command tells its caller", text: "" },
     Topic { topic: "environment", title: "Variables that are read", text: include_str!("environment.txt") },
     Topic { topic: "settings", title: "Defaults, overrides, and which one holds", text: include_str!("settings.txt") },
@@ -48,6 +48,11 @@ const TOPICS: [Topic; 8] = [
     },
     Topic { topic: "roles", title: "Who may run which command", text: include_str!("roles.txt") },
     Topic { topic: "security", title: "What is protected, and what is not", text: include_str!("security.txt") },
+    Topic {
+        topic: "privacy",
+        title: "What is held of people, for how long, and how it is erased",
+        text: include_str!("privacy.txt"),
+    },
 ];
 
 #[derive(Debug, Serialize)]

@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// Open everything that is sealed with the keys at hand; nothing is written
 ///
-/// Every data key, every credential in whatever stage, and every token. Exit code 8 comes with what does not open.
+/// Every key that a master key wraps, every credential in whatever stage, every token and every deposit. Exit code 8 comes with what does not open.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  skillsctl key check\n  skillsctl key check --key-file /root/skillsctl-2027.key\n  skillsctl key check --db /var/backups/skillsctl/monday.db --json"
@@ -24,9 +24,10 @@ struct Checked {
     /// The master keys it was opened with, the one in force first.
     key_ids: Vec<String>,
     /// How many of each open.
-    data_keys: usize,
+    keys: usize,
     credentials: usize,
     tokens: usize,
+    deposits: usize,
     closed: Vec<Closed>,
 }
 
@@ -44,17 +45,19 @@ pub(crate) fn run(_args: &CheckArgs, session: &Session) -> Result<Exit> {
     let checked = Checked {
         all_open: opened.closed.is_empty(),
         key_ids: vault.key_ids().iter().map(ToString::to_string).collect(),
-        data_keys: opened.keys,
+        keys: opened.keys,
         credentials: opened.credentials,
         tokens: opened.tokens,
+        deposits: opened.deposits,
         closed: opened.closed.into_iter().map(|found| Closed { place: found.place, problem: found.problem }).collect(),
     };
     session.output.one("KeyCheck", &checked, |look| {
         let line = format!(
-            "{} data keys, {} credentials and {} tokens open with the master key {}",
-            checked.data_keys,
+            "{} keys, {} credentials, {} tokens and {} deposits open with the master key {}",
+            checked.keys,
             checked.credentials,
             checked.tokens,
+            checked.deposits,
             checked.key_ids.join(" and ")
         );
         let rows = checked.closed.iter().map(|Closed { place, problem }| vec![Cell::text(place), Cell::text(problem)]);

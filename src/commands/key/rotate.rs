@@ -65,7 +65,7 @@ struct Done {
     /// Where the new key is; null where there is none.
     key_source: Option<String>,
     /// Keys that were wrapped anew, or made anew.
-    data_keys: usize,
+    keys: usize,
     /// Credentials that were sealed anew.
     credentials: usize,
     /// Tokens that were forgotten.
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &RotateArgs, session: &Session) -> Result<Exit> {
         };
         let facts = [
             ("master key", Cell::text(key)),
-            ("data keys", Cell::number(done.data_keys)),
+            ("keys", Cell::number(done.keys)),
             ("credentials sealed", Cell::number(done.credentials)),
             ("tokens forgotten", Cell::number(done.tokens)),
         ];
@@ -138,12 +138,8 @@ fn rotate(args: &New, store: &mut Store, vault: &Vault, session: &Session) -> Re
 }
 
 fn rekey(org: Option<&str>, store: &mut Store, vault: &Vault, session: &Session) -> Result<Done> {
-    let whose = match org {
-        Some(slug) => vec![organizations::by_slug(store.read(), slug)?],
-        // Those in the trash as well: their credentials are there until they are purged.
-        None => organizations::all(store.read(), true)?,
-    };
-    let rekeyed = vault::rekey(store, vault, &whose, &super::change(session))?;
+    let of = org.map(|slug| organizations::by_slug(store.read(), slug)).transpose()?;
+    let rekeyed = vault::rekey(store, vault, of, &super::change(session))?;
     let mut done = told("rekeyed", session, rekeyed, Some(vault.key_id().to_string()));
     done.next = vec![
         "skillsctl key check".to_owned(),
@@ -160,7 +156,7 @@ fn told(outcome: &'static str, session: &Session, rotated: Rotated, key_id: Opti
         old_key_id: None,
         key_id,
         key_source: None,
-        data_keys: rotated.keys,
+        keys: rotated.keys,
         credentials: rotated.credentials,
         tokens: rotated.tokens,
         next: Vec::new(),

@@ -54,8 +54,8 @@ struct Known {
     since: DateTime<Utc>,
     #[serde(serialize_with = "instant_or_null")]
     replaced_at: Option<DateTime<Utc>>,
-    /// How many data keys it wraps.
-    data_keys: usize,
+    /// How many keys it wraps: data keys, and those that open deposits.
+    wraps: usize,
     at_hand: bool,
 }
 
@@ -123,7 +123,7 @@ fn known(connection: &Connection, registered: &[Registered], sources: &[Source])
             state: state(key.id, registered),
             since: key.created_at,
             replaced_at: key.replaced_at,
-            data_keys: wraps.get(&id).copied().unwrap_or_default(),
+            wraps: wraps.get(&id).copied().unwrap_or_default(),
             at_hand: sources.iter().any(|source| source.key_id.as_ref() == Some(&id)),
             key_id: id,
         }
@@ -134,7 +134,7 @@ fn known(connection: &Connection, registered: &[Registered], sources: &[Source])
 /// Returns which keys were retired, and when: the last time for one that has been back.
 fn retired(connection: &Connection, registered: &[Registered]) -> Result<Vec<Retired>> {
     let last: BTreeMap<String, DateTime<Utc>> =
-        audit::all_of(connection, "key retire")?.into_iter().map(|(at, subject)| (subject, at)).collect();
+        audit::subjects(connection, "key retire")?.into_iter().map(|(at, subject)| (subject, at)).collect();
     let is_back = |id: &String| registered.iter().any(|key| key.id.to_string() == *id);
     let gone = last.into_iter().filter(|(id, _)| !is_back(id));
     Ok(gone.map(|(key_id, at)| Retired { key_id, at }).collect())
@@ -156,7 +156,7 @@ fn drawn(status: &Status, look: &Look) -> String {
             None => format!("in force since {}", look.time(key.since)),
         };
         let at_hand = if key.at_hand { "at hand" } else { "not at hand" };
-        let wraps = format!("wraps {} data keys", key.data_keys);
+        let wraps = format!("wraps {} keys", key.wraps);
         [key.key_id.clone(), state, wraps, at_hand.to_owned()].map(Cell::text).to_vec()
     });
     let retired = status.retired.iter().map(|key| vec![Cell::text(&key.key_id), Cell::time(key.at)]);

@@ -2,19 +2,21 @@
 
 mod show;
 
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::change::declined;
+use super::change::{self, declined};
 use crate::domain::duration::Length;
 use crate::error::Exit;
 use crate::output::{ALWAYS, Cell, Column, List, State};
 use crate::overview;
 use crate::session::Session;
 use crate::store::runs::{self, Kind, Outcome, Run, Tally, Trigger, Wanted};
-use crate::store::{Keep, Store, audit, organizations, providers, stamp};
+use crate::store::{Keep, Store, organizations, providers, retention, stamp};
 use crate::sync::lock;
 
 /// List, show and prune the runs of syncs
@@ -213,26 +215,21 @@ struct Pruned {
 fn prune(args: &PruneArgs, session: &Session) -> Result<Exit> {
     let mut store = session.store()?;
     let before = session.now - args.older_than.delta();
-    let count = runs::prunable(store.read(), before)?;
-    let mut deleted = 0;
+    let old = runs::prunable(store.read(), before)?;
+    let (count, mut deleted) = (old.len(), 0);
     if count > 0 {
         let runs = if count == 1 { "run" } else { "runs" };
         let what = format!("Delete {count} {runs} from before {}?", before.format("%Y-%m-%d %H:%M UTC"));
         if session.keep == Keep::Yes && !session.output.confirm_harm(&what)? {
             return Err(declined().into());
         }
-        deleted = store.change(session.keep, |tx| {
-            let deleted = runs::prune(tx, before)?;
-            let subject = format!("runs before {}", stamp(before));
-            let entry = audit::Entry {
-                actor: &session.actor,
-                action: "log prune",
-                subject: &subject,
-                before: None,
-                after: None,
-            };
-            audit::insert(tx, session.now, &entry)?;
-            Ok(deleted)
+        let subject = format!("runs before {}", stamp(before));
+        let mut is_recorded = false;
+        deleted = retention::remove(&mut store, (&old, session.keep), &AtomicBool::new(false), |tx, some| {
+            if !std::mem::replace(&mut is_recorded, true) {
+                change::record(tx, session, ("log prune", &subject), (None, None))?;
+            }
+            runs::prune(tx, some)
         })?;
     }
     let pruned = Pruned { before: stamp(before), deleted };

@@ -158,6 +158,7 @@ fn counters(tally: &Tally, look: &Look) -> Vec<Vec<Cell>> {
         ("filtered", tally.filtered),
         ("quarantined", tally.quarantined),
         ("over cap", tally.over_cap),
+        ("erased persons", tally.erased),
         ("pages", tally.pages),
         ("requests", tally.requests),
         ("retries", tally.retries),

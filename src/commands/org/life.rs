@@ -89,6 +89,7 @@ pub(super) fn delete(args: &DeleteArgs, session: &Session) -> Result<Exit> {
 pub(super) fn restore(args: &RestoreArgs, session: &Session) -> Result<Exit> {
     let mut store = session.store()?;
     let organization = match organizations::find(store.read(), &args.org)? {
+        Some(purged) if purged.purged_at.is_some() => return Err(organizations::gone(&args.org).into()),
         Some(organization) if organization.status == Status::Deleted => organization,
         _ => {
             let present = organizations::by_slug(store.read(), &args.org)?;

@@ -4,6 +4,7 @@ mod create;
 mod edit;
 mod life;
 mod moving;
+mod purge;
 mod show;
 mod wizard;
 
@@ -28,6 +29,7 @@ pub(crate) enum OrgCommand {
     Resume(life::ResumeArgs),
     Delete(life::DeleteArgs),
     Restore(life::RestoreArgs),
+    Purge(purge::PurgeArgs),
 }
 
 pub(crate) fn run(command: OrgCommand, session: &Session) -> Result<Exit> {
@@ -42,5 +44,6 @@ pub(crate) fn run(command: OrgCommand, session: &Session) -> Result<Exit> {
         OrgCommand::Resume(args) => life::resume(&args, session),
         OrgCommand::Delete(args) => life::delete(&args, session),
         OrgCommand::Restore(args) => life::restore(&args, session),
+        OrgCommand::Purge(args) => purge::run(&args, session),
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(serialize_with = "output::instant_or_null")]
     deleted_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "output::instant_or_null")]
+    purged_at: Option<DateTime<Utc>>,
 }
 
 impl Shown {
@@ -84,6 +86,7 @@ impl Shown {
             created_at: organization.created_at,
             updated_at: organization.updated_at,
             deleted_at: organization.deleted_at,
+            purged_at: organization.purged_at,
         }
     }
 
@@ -100,7 +103,7 @@ impl Shown {
             Status::Suspended => State::Doubtful,
             Status::Deleted => State::Failed,
         };
-        Cell::state(state, self.status.as_str())
+        Cell::state(state, if self.purged_at.is_some() { "purged" } else { self.status.as_str() })
     }
 }
 

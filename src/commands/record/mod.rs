@@ -1,6 +1,8 @@
 //! `record`: the learners and employers that are stored, and records that could not be. They are personal data: shown on
 //! stdout, and nowhere else.
 
+mod erase;
+mod export_person;
 mod quarantine;
 
 use anyhow::Result;
@@ -14,7 +16,7 @@ use crate::session::Session;
 use crate::store::organizations;
 use crate::store::records::{self, Row, Wanted};
 
-/// List and show the learners and employers that are stored, and look after records that could not be
+/// List and show the learners and employers that are stored, look after records that could not be, and erase persons
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     #[command(subcommand)]
@@ -26,6 +28,9 @@ enum Verb {
     List(ListArgs),
     Show(ShowArgs),
     Quarantine(quarantine::QuarantineArgs),
+    Erase(erase::EraseArgs),
+    Erasures(erase::ErasuresArgs),
+    ExportPerson(export_person::ExportArgs),
 }
 
 /// A kind of record, by either of its names.
@@ -92,6 +97,9 @@ pub(crate) fn run(args: RecordArgs, session: &Session) -> Result<Exit> {
         Verb::List(args) => list(&args, session),
         Verb::Show(args) => show(&args, session),
         Verb::Quarantine(args) => quarantine::run(args, session),
+        Verb::Erase(args) => erase::run(&args, session),
+        Verb::Erasures(args) => erase::list(&args, session),
+        Verb::ExportPerson(args) => export_person::run(&args, session),
     }
 }
 

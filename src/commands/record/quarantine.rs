@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::store::organizations::{self, Organization};
 use crate::store::quarantine::{self, Kept, Quarantined, Wanted};
 use crate::store::runs::Tally;
-use crate::store::{Connection, Keep, audit, providers, stamp};
+use crate::store::{Connection, Keep, audit, erasures, providers, stamp};
 use crate::sync::replay::{self, Options};
 
 /// List, show, replay and drop the records that could not be stored
@@ -193,6 +193,8 @@ struct Replayed {
     filtered: u64,
     /// Records that say of themselves that they are deleted; they have left quarantine.
     deleted: u64,
+    /// Records of persons who were erased; they have left quarantine, and nothing of them is kept.
+    erased: u64,
     remaining: u64,
     /// Those remaining of which only the provider can tell the rest.
     need_provider: u64,
@@ -330,7 +332,11 @@ fn replay(which: &Which, session: &Session) -> Result<Exit> {
     // All of them before anything is written.
     let _locks = names.iter().map(|name| replay::lock(&store, &organization, name)).collect::<Result<Vec<_>>>()?;
     let stop = Stop::watch()?;
-    let options = Options { keep: session.keep, stop: stop.flag(), actor: &session.actor, now: session.now };
+    // Who was erased is known by keyed hashes alone.
+    let any_erased = erasures::revision(store.read(), organization.id)?.is_some();
+    let vault = if any_erased { Some(session.vault(&store)?) } else { None };
+    let (stop_flag, actor) = (stop.flag(), session.actor.as_str());
+    let options = Options { keep: session.keep, stop: stop_flag, vault: vault.as_ref(), actor, now: session.now };
     let (mut runs, mut need_provider) = (Vec::new(), 0);
     for name in names {
         let ids: Vec<i64> = found.iter().filter(|(_, provider)| provider == name).map(|(id, _)| *id).collect();
@@ -360,6 +366,7 @@ fn replay(which: &Which, session: &Session) -> Result<Exit> {
         stored: total.inserted + total.updated + total.unchanged + total.adopted,
         filtered: total.filtered,
         deleted: total.deleted,
+        erased: total.erased,
         remaining: total.quarantined,
         need_provider,
         runs,
@@ -393,6 +400,7 @@ fn told(replayed: &Replayed) -> String {
         (replayed.stored, "stored"),
         (replayed.filtered, "kept out by filters"),
         (replayed.deleted, "deleted"),
+        (replayed.erased, "of erased persons left out"),
         (replayed.remaining, "still in quarantine"),
     ];
     let parts: Vec<String> = counts

@@ -3,6 +3,7 @@
 mod request;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::retention;
 use crate::domain::duration::Length;
 use crate::domain::moment::{Moment, Range};
 use crate::domain::names::{Name, Slug};
@@ -115,10 +117,13 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     }
     let began = Instant::now();
     let backfill = backfill(args, session)?;
-    let store = session.store()?;
+    let mut store = session.store()?;
     let wanted = wanted(args, session, &store)?;
     confirm(args, session)?;
     if wanted.is_empty() {
+        if args.all {
+            retention::daily(session, &mut store, &AtomicBool::new(false));
+        }
         return finish(session, &Report { runs: Vec::new(), not_begun: 0 }, began, args.all);
     }
     let vault = session.vault(&store)?;
@@ -141,6 +146,9 @@ pub(crate) fn run(args: &SyncArgs, session: &Session) -> Result<Exit> {
     let watch = |event: &Event<'_>| drawn.show(event);
     let engine = Engine::new(store, &vault, stop.flag(), options, &watch)?;
     let report = sync::sync(&engine, &wanted)?;
+    if args.all {
+        retention::daily(session, &mut engine.into_store(), stop.flag());
+    }
     let exit = finish(session, &report, began, args.all)?;
     Ok(stop.exit().unwrap_or(exit))
 }
@@ -301,6 +309,7 @@ fn counts(tally: &Tally) -> String {
         (tally.filtered, "filtered"),
         (tally.quarantined, "quarantined"),
         (tally.over_cap, "over the limit"),
+        (tally.erased, "of erased persons left out"),
         (tally.unchanged, "unchanged"),
     ];
     let number = |number: u64| thousands(i64::try_from(number).unwrap_or(i64::MAX));

@@ -2,9 +2,10 @@
 //!
 //! `traps` has what windows, pages and loops are known to lose or double, `reads` how much is read at once, `large` pages
 //! too large for memory, `records` what stands in a record, `quarantine` what cannot be stored, `deletes` what is gone,
-//! `network` what goes wrong on the way. `docs/traps.md` is the index.
+//! `erasures` who must not come back, `network` what goes wrong on the way. `docs/traps.md` is the index.
 
 mod deletes;
+mod erasures;
 mod large;
 mod network;
 mod quarantine;

@@ -51,7 +51,7 @@ impl World {
         let numbers = quarantine::numbers(store.read(), self.organization.id, &Wanted::default()).unwrap();
         let ids: Vec<i64> = numbers.into_iter().map(|(id, _)| id).collect();
         let stop = AtomicBool::new(false);
-        let options = replay::Options { keep, stop: &stop, actor: "test", now: crate::config::now() };
+        let options = replay::Options { keep, stop: &stop, vault: None, actor: "test", now: crate::config::now() };
         replay::replay(&mut store, (&self.organization, &"x".parse().unwrap()), &ids, &options).unwrap()
     }
 

@@ -9,6 +9,7 @@ mod crowd;
 mod database;
 mod deletes;
 mod demo;
+mod erasures;
 mod faults;
 mod fleet;
 mod interruptions;
