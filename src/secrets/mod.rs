@@ -23,7 +23,7 @@ mod token;
 
 pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
 pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
-pub(crate) use redact::redact;
+pub(crate) use redact::{holds, redact};
 pub(crate) use rsa::sign_rs256;
 pub(crate) use sealed::Sealed;
 pub(crate) use secret::Secret;

@@ -16,7 +16,7 @@ pub(super) const AT_ONCE: u32 = 100;
 pub(super) fn write(
     tx: &Connection,
     plan: &StreamPlan,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
     rows: &[Quarantined],
     answers: &[Detailed],
 ) -> Result<Written> {

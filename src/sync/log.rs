@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::Engine;
 use super::resolve::Plan;
-use crate::error::UserError;
+use crate::error::{self, UserError};
 use crate::mutants;
 use crate::store::runs::{self, Finish, Kind, Outcome, Tally};
 use crate::store::{Connection, Keep};
@@ -25,6 +25,7 @@ impl RunLog {
         let (trigger, now) = (engine.options.trigger, engine.now());
         let kind = if engine.options.backfill.is_some() { Kind::Backfill } else { Kind::Sync };
         let id = engine.change(Keep::Yes, |tx| runs::start(tx, pair, (kind, trigger, shape), now))?;
+        error::working_on(Some(id));
         mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }

@@ -26,12 +26,12 @@ struct Reading<'s> {
     at: OpenRead,
     /// When it began, by our clock.
     now: DateTime<Utc>,
-    writer: Writer,
+    writer: Writer<'s>,
     views: Views,
     remarks: Remarks,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     /// Reads one window, or everything. What is left open in the state afterwards is the window that follows. `seen` notes
     /// which sources any record has.
     pub(super) fn read(
@@ -79,7 +79,10 @@ impl Run<'_> {
     }
 
     /// Decides what is read, and by which number its rows are marked as seen.
-    fn begin<'s>(&mut self, stream: &'s StreamPlan, state: &mut StreamState) -> Result<Reading<'s>, Failure> {
+    fn begin<'s>(&mut self, stream: &'s StreamPlan, state: &mut StreamState) -> Result<Reading<'s>, Failure>
+    where
+        'r: 's,
+    {
         let pair = self.pair();
         let adopt = records::has_dormant(self.engine.store().read(), pair.0).map_err(Failure::Internal)?;
         let now = self.engine.now();
@@ -161,7 +164,7 @@ impl Run<'_> {
     }
 
     /// Returns what writes rows of a stream.
-    fn writer(&self, stream: &StreamPlan, owner: Owner, now: DateTime<Utc>) -> Result<Writer, Failure> {
+    fn writer(&self, stream: &StreamPlan, owner: Owner, now: DateTime<Utc>) -> Result<Writer<'r>, Failure> {
         let pair = self.pair();
         let quarantined = quarantine::count(self.engine.store().read(), pair.0, pair.1).map_err(Failure::Internal)?;
         Ok(Writer {
@@ -173,6 +176,7 @@ impl Run<'_> {
             counted: false,
             has_quarantine: quarantined > 0,
             now,
+            connector: Some(self.connector),
         })
     }
 
@@ -324,7 +328,7 @@ impl Run<'_> {
     }
 
     /// Notes what was written beside the tally.
-    fn took(&mut self, writer: &mut Writer, written: &Written, seen: &mut Vec<bool>) {
+    fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<bool>) {
         seen.resize(seen.len().max(written.seen.len()), false);
         seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
         self.tried.found.extend(&written.found);

@@ -205,6 +205,7 @@ impl Replay<'_> {
             counted: false,
             has_quarantine: false,
             now: self.now,
+            connector: None,
         };
         let written = writer.write(tx, stream, &batch)?;
         if written.tally.over_cap > 0 {

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::transform::{Batch, Row};
-use crate::connector::{Sent, Undetailed};
+use crate::connector::{Connector, Sent, Undetailed};
 use crate::domain::entity::Entity;
 use crate::store::Connection;
 use crate::store::quarantine::{self, Aside, Kept};
@@ -13,7 +13,7 @@ use crate::store::records::{Former, Owner, Record, Rows};
 use crate::store::runs::Tally;
 
 /// What a run knows while it writes.
-pub(super) struct Writer {
+pub(super) struct Writer<'r> {
     pub(super) owner: Owner,
     pub(super) stream: String,
     /// The run that quarantined records are filed under; `None` in a dry run, which files none.
@@ -27,6 +27,8 @@ pub(super) struct Writer {
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
     pub(super) now: chrono::DateTime<chrono::Utc>,
+    /// Who knows the secrets that a provider may have said back; `None` for records that were stored without them.
+    pub(super) connector: Option<&'r Connector<'r>>,
 }
 
 /// What became of a page.
@@ -63,14 +65,14 @@ impl Written {
 
 /// A page being written.
 struct Writing<'w> {
-    writer: &'w Writer,
+    writer: &'w Writer<'w>,
     plan: &'w StreamPlan,
     tx: &'w Connection,
     rows: Rows<'w>,
     written: &'w mut Written,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Writes a page. The rows of one too large to be held are made here, part by part.
     pub(super) fn write(&self, tx: &Connection, plan: &StreamPlan, batch: &Batch) -> Result<Written> {
         let mut written = Written { tally: Tally { pages: 1, ..Tally::default() }, ..Written::default() };
@@ -200,6 +202,11 @@ impl Writing<'_> {
         }
         if let Some(run_id) = run_id {
             let (shape, generation) = (self.plan.shape.as_str(), owner.generation);
+            let without = |text: &str| self.writer.connector.and_then(|connector| connector.without_secrets(text));
+            let spared = without(record);
+            let record = spared.as_deref().unwrap_or(record);
+            let reasons: &[String] =
+                &reasons.iter().map(|said| without(said).unwrap_or_else(|| said.clone())).collect::<Vec<_>>();
             let aside = Aside { stream, key, reasons, record, kept, each, shape, generation };
             quarantine::put(self.tx, (owner.organization_id, owner.provider_id, *run_id), &aside, *now)?;
         }

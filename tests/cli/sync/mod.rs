@@ -19,5 +19,6 @@ mod rules;
 mod scenarios;
 mod scope;
 mod search;
+mod secrets_sweep;
 mod tokens;
 mod traps;
