@@ -31,8 +31,11 @@ use crate::secrets::{
 };
 use crate::yaml;
 
+/// A function below, and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Everything below, by the name of its target and of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [Target; 10] = [
     ("yaml", yaml),
     ("preset", preset),
     ("overrides", overrides),

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &DoctorArgs, session: &Session) -> Result<Exit> {
         let advice: Vec<Vec<Cell>> = examined.findings.iter().filter_map(advice).collect();
         let mut text = block(&rows, 0, look);
         if !advice.is_empty() {
-            text += &format!("\n\nWhat to do\n{}", block(&advice, 2, look));
+            text += &format!("\nWhat to do\n{}", block(&advice, 2, look));
         }
         text
     })?;

@@ -72,13 +72,13 @@ fn everything_that_is_made_is_for_its_owner_alone_under_every_umask() {
         under(&world, umask, "override edit acme", "", 7);
         let modes = std::fs::read_to_string(world.home().join("modes")).unwrap();
         assert_eq!(modes, "600\n700\n600\n600\n", "while it is edited, under {umask}");
-        run("db backup made/backups/copy.db");
+        run("db backup made/data/copy.db");
         for companion in ["-wal", "-shm"] {
             let path = made.join(format!("data/deep/skills.db{companion}"));
             assert_eq!(mode(&path), 0o600, "{companion} under {umask}");
         }
         drop(reader);
-        run("db restore made/backups/copy.db --confirm skills.db");
+        run("db restore made/data/copy.db --confirm skills.db");
         // An older schema is kept beside the database before it is brought up to date.
         let old = made.join("data/old.db");
         let database = Connection::open(&old).unwrap();
