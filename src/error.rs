@@ -1,5 +1,6 @@
 //! Errors a user can put right: each says what failed, carries a stable code, an exit code, and what to do next.
 
+use std::cell::Cell;
 use std::fmt;
 
 /// What the caller of the process should do next (`help exit-codes`).
@@ -57,6 +58,20 @@ impl Exit {
         (Exit::Interrupted, "interrupted by Ctrl-C"),
         (Exit::Terminated, "ended by SIGTERM"),
     ];
+}
+
+thread_local! {
+    static RUN: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// Notes which run this thread works on, so that a fault of ours can be told with it.
+pub(crate) fn working_on(run: Option<i64>) {
+    RUN.set(run);
+}
+
+/// Returns the run this thread works on.
+pub(crate) fn run_at_hand() -> Option<i64> {
+    RUN.get()
 }
 
 /// An error with a next step. Travels inside `anyhow::Error`; `output::report` finds it again.

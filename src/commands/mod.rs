@@ -8,6 +8,7 @@ pub(crate) mod config;
 mod copies;
 pub(crate) mod credential;
 pub(crate) mod db;
+pub(crate) mod doctor;
 mod editor;
 pub(crate) mod help;
 pub(crate) mod init;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Db(db::DbCommand),
     #[command(subcommand)]
     Powerbi(powerbi::PowerbiCommand),
+    Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
     Completion(completion::CompletionArgs),
     Version(version::VersionArgs),
@@ -82,6 +84,7 @@ pub(crate) fn run(command: Command, session: &Session) -> Result<Exit> {
         Command::Db(command) => db::run(command, session),
         Command::Key(command) => key::run(command, session),
         Command::Powerbi(command) => powerbi::run(command, session),
+        Command::Doctor(args) => doctor::run(&args, session),
         Command::Schema(args) => schema::run(&args, session),
         Command::Provider(args) => provider::run(args, session),
         Command::Credential(args) => credential::run(args, session),

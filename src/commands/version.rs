@@ -19,6 +19,12 @@ pub(crate) struct VersionArgs {}
 #[derive(Debug, Serialize)]
 struct Version {
     version: &'static str,
+    /// The commit it was built from, where whoever built it said so.
+    commit: Option<&'static str>,
+    /// `release`, or `debug` with what tests need.
+    profile: &'static str,
+    /// The kind of machine it runs on, like `x86_64-linux`.
+    platform: String,
     sqlite: &'static str,
     /// The newest schema this program knows.
     schema: i64,
@@ -27,20 +33,43 @@ struct Version {
 }
 
 const LOCK: &str = include_str!("../../Cargo.lock");
-const CRATES: [&str; 9] =
-    ["ring", "rustls", "ureq", "rusqlite", "granit-parser", "serde_json", "minijinja", "regex", "zeroize"];
+const CRATES: [&str; 13] = [
+    "ring",
+    "rustls",
+    "rustls-webpki",
+    "webpki-roots",
+    "ureq",
+    "rusqlite",
+    "granit-parser",
+    "serde_json",
+    "csv",
+    "minijinja",
+    "regex",
+    "clap",
+    "zeroize",
+];
 
 pub(crate) fn run(_args: &VersionArgs, session: &Session) -> Result<Exit> {
     let crates = CRATES.into_iter().filter_map(|name| Some((name, locked(name)?))).collect();
     let version = Version {
         version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("SKILLSCTL_COMMIT"),
+        profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+        platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         sqlite: store::sqlite_version(),
         schema: store::newest_schema(),
         crates,
     };
     session.output.one("Version", &version, |look| {
         let schema = version.schema.to_string();
-        let own = [("skillsctl", version.version), ("sqlite", version.sqlite), ("schema", &schema)];
+        let built = format!("{}, {}", version.profile, version.commit.unwrap_or("from an unnamed commit"));
+        let own = [
+            ("skillsctl", version.version),
+            ("built", &built),
+            ("platform", &version.platform),
+            ("sqlite", version.sqlite),
+            ("schema", &schema),
+        ];
         let rows = own.into_iter().chain(version.crates.iter().map(|(name, version)| (*name, *version)));
         pairs(&rows.map(|(name, version)| (name, Cell::text(version))).collect::<Vec<_>>(), look)
     })?;

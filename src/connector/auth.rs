@@ -37,6 +37,7 @@ impl Connector<'_> {
             Auth::Header(pairs) => {
                 for (name, template) in pairs.iter() {
                     if let Some(value) = values.text(template)? {
+                        assert!(!mutants::on("panic-with-secret"), "{name} is {value}");
                         request.headers.push((name.clone(), value));
                     }
                 }

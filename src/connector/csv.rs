@@ -7,6 +7,9 @@ use crate::domain::path::Path;
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 
+/// How deep columns may nest: no service has more than a few, and each level is one of the stack.
+const DEEPEST: usize = 32;
+
 /// The columns as they nest: `Owner.Name` and `Owner.Email` stand in one `Owner`. Names are JSON texts.
 enum Column {
     Cell(usize, Kind),
@@ -41,6 +44,9 @@ pub(super) fn json(response: Response, kinds: &Kinds, key: &Path, what: &str) ->
     let mut columns = Vec::new();
     for (position, name) in names.iter().enumerate() {
         let parts: Vec<String> = name.split('.').map(quoted).collect();
+        if parts.len() > DEEPEST {
+            return Err(garbled(format!("the name of column {} has more than {DEEPEST} parts", position + 1)));
+        }
         nest(&mut columns, &parts, Column::Cell(position, kinds.of(name)));
     }
     let mut text = String::with_capacity(body.len() * 2);
@@ -152,5 +158,7 @@ mod tests {
         assert_eq!(read("text/csv", ""), Err("records_missing"));
         assert_eq!(read("text/csv", "\"001\",\"Acme\"\n"), Err("records_missing"));
         assert_eq!(read("text/csv", "Id,Name\n001\n"), Err("bad_response"));
+        // As deep as that, laying the columns out would use up the stack.
+        assert_eq!(read("text/csv", &format!("Id,a{}\n1,2\n", ".a".repeat(200_000))), Err("bad_response"));
     }
 }

@@ -10,7 +10,7 @@ use super::values::Values;
 use super::{Connector, Failure, decode, lenient};
 use crate::domain::manifest::{Action, Detail, ErrorRule, Stream};
 use crate::domain::path::Projection;
-use crate::error::{Exit, UserError};
+use crate::error::{Exit, UserError, run_at_hand, working_on};
 
 /// So many detail calls may fail before it is no longer the records' trouble.
 pub(super) const FEW: usize = 5;
@@ -94,9 +94,11 @@ impl Connector<'_> {
         let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let answers: Vec<Mutex<Result<Detailed, Failure>>> =
             thin.iter().map(|_| Mutex::new(Ok(Detailed::Untried))).collect();
+        let run = run_at_hand();
         std::thread::scope(|scope| {
             for _ in 0..detail.concurrent.min(thin.len()) {
                 scope.spawn(|| {
+                    working_on(run);
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some((record, each)) = thin.get(index) else { return };

@@ -122,7 +122,10 @@ impl Connector<'_> {
 
     /// Returns the error of an answer: method, address without query, status, and what the provider says is wrong.
     pub(super) fn error(&self, exit: Exit, code: &'static str, request: &Request, response: &Response) -> UserError {
-        let said = self.message_of(response).map_or(String::new(), |said| format!(": {said}"));
+        let mut said = self.message_of(response).map_or(String::new(), |said| format!(": {said}"));
+        if mutants::on("header-told") {
+            said += &format!("{:?}", request.headers);
+        }
         UserError::new(exit, code, format!("{} answered {}{said}", request.shown(), response.status))
     }
 

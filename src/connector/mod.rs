@@ -13,6 +13,8 @@ mod csv;
 mod decode;
 mod detail;
 mod errors;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzzing;
 mod job;
 mod lenient;
 mod limits;
@@ -253,6 +255,17 @@ impl<'a> Connector<'a> {
     /// Runs a closure over the secrets, which stay in one place.
     fn with_secrets<T>(&self, use_them: impl FnOnce(&BTreeMap<Name, Secret>) -> T) -> T {
         use_them(&self.secrets.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Returns a text from outside without any of this connector's secrets or its token; nothing for one that has none.
+    ///
+    /// Texts are looked through quickly, for the forms in which a provider says back what it was sent.
+    pub(crate) fn without_secrets(&self, text: &str) -> Option<String> {
+        let token = self.token_text();
+        self.with_secrets(|secrets| {
+            let secrets: Vec<&Secret> = secrets.values().chain(token.as_ref()).collect();
+            crate::secrets::holds(text, &secrets).then(|| crate::secrets::redact(text, &secrets))
+        })
     }
 
     /// Returns a text from outside, shortened and without any of this connector's secrets or its token.

@@ -162,6 +162,7 @@ impl PageRead<'_> {
             ));
         }
         let next = by_header.or(page.next.take());
+        let next = if by_link { next.map(|link| connector.without_credentials(&link)) } else { next };
         let size = match &self.read.page.size {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,

@@ -78,6 +78,19 @@ impl Connector<'_> {
         self.finish(Method::Get, url, &read.headers, None, values)
     }
 
+    /// Returns a link that an answer gave without the parameters that log in: it is stored, and they are put in again when it is
+    /// followed.
+    pub(super) fn without_credentials(&self, link: &str) -> String {
+        let Some((path, query)) = link.split_once('?') else { return link.to_owned() };
+        let names = self.manifest.http.auth.query_names();
+        let is_other = |pair: &&str| {
+            let name = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
+            !name.is_some_and(|name| names.contains(&name.as_str()))
+        };
+        let others: Vec<&str> = query.split('&').filter(is_other).collect();
+        if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) }
+    }
+
     /// Returns the base address.
     pub(super) fn base(&self, values: &Values<'_>) -> Result<url::Url, Failure> {
         let base = values.text(&self.manifest.http.base)?.unwrap_or_default();

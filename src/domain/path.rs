@@ -75,6 +75,9 @@ impl FromStr for Path {
                 if end == 0 {
                     return Err(wrong("a key is missing between two dots"));
                 }
+                if rest[..end].contains([']', '"']) {
+                    return Err(wrong("a key with `]` or `\"` in it is written `[\"KEY\"]`"));
+                }
                 path.steps.push(Step::Key(rest[..end].to_owned()));
                 rest = &rest[end..];
             }
@@ -529,10 +532,10 @@ mod tests {
 
     #[test]
     fn paths_print_as_they_were_written() {
-        for text in ["", "a", "a.b", "results[]", "[]", "a[\"x.y\"].b", "[0].message", "a[2]"] {
+        for text in ["", "a", "a.b", "results[]", "[]", "a[\"x.y\"].b", "[0].message", "a[2]", "[\"a]\"\"]"] {
             assert_eq!(path(text).to_string(), text);
         }
-        for bad in ["a..b", ".a", "a.", "a[", "a[\"b", "a[x]", "a[].b"] {
+        for bad in ["a..b", ".a", "a.", "a[", "a[\"b", "a[x]", "a[].b", "x\"]y", "a]"] {
             assert!(bad.parse::<Path>().is_err(), "{bad}");
         }
     }

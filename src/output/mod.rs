@@ -27,7 +27,7 @@ pub(crate) use instant::{instant, instant_or_null};
 pub(crate) use look::{Cell, Look, State, thousands};
 pub(crate) use progress::{Line, Progress};
 pub(crate) use prompt::{Answer, Prompter};
-pub(crate) use report::{report, report_usage, user_error};
+pub(crate) use report::{fault, hide_panics, report, report_usage, user_error};
 pub(crate) use show::show;
 pub(crate) use table::{ALWAYS, Column, block, pairs};
 

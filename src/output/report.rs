@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::ClosedOutput;
 use super::show::{Ink, paint};
-use crate::error::{Exit, UserError};
+use crate::error::{Exit, UserError, run_at_hand};
 
 /// An error as programs read it.
 #[derive(Serialize)]
@@ -32,6 +32,22 @@ pub(crate) fn report(error: &Error, json: bool) -> ExitCode {
     }
     print(&rendered(error, json, console::colors_enabled_stderr()));
     ExitCode::from(verdict(error).1 as u8)
+}
+
+/// Says of a panic where it happened and in which run, and never what it was about: that may hold a secret.
+pub(crate) fn hide_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or("an unknown place".to_owned(), ToString::to_string);
+        let run = run_at_hand().map_or(String::new(), |run| format!(", in run {run}"));
+        print(&format!("fault at {place}{run}\n"));
+    }));
+}
+
+/// Returns the error of a program that panicked; the hook has said where.
+pub(crate) fn fault() -> Error {
+    UserError::new(Exit::Fault, "fault", "this is a fault of skillsctl, and not of what it was given")
+        .hint("please report it with the place told above; what was under way was rolled back, and can be run again")
+        .into()
 }
 
 /// Prints what clap has to say about the command line: help and version on stdout, a mistake on stderr.

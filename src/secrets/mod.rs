@@ -32,7 +32,7 @@ pub(crate) use credential::{CredentialContext, fingerprint, open, seal};
 pub(crate) use deposit::{DepositContext, OpeningKey, SealingKey, open_deposit, seal_deposit, unreadable};
 pub(crate) use erasure::{ErasureContext, ErasureKey, PersonHash};
 pub(crate) use keys::{DataKey, DekContext, KeyId, MasterKey, Names};
-pub(crate) use redact::redact;
+pub(crate) use redact::{holds, redact};
 pub(crate) use rsa::sign_rs256;
 pub(crate) use sealed::{AssociatedData, Sealed};
 pub(crate) use secret::Secret;

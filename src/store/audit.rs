@@ -32,6 +32,12 @@ pub(crate) fn last(connection: &Connection, action: &str) -> Result<Option<(Date
     Ok(connection.query_row(sql, [action], |row| Ok((text::at(row, "at")?, row.get("subject")?))).optional()?)
 }
 
+/// Returns when anything was last recorded.
+pub(crate) fn newest(connection: &Connection) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT at FROM audit_log ORDER BY at DESC LIMIT 1";
+    Ok(connection.query_row(sql, [], |row| text::at(row, "at")).optional()?)
+}
+
 /// Returns of what an action was ever recorded, each with when last, newest first.
 pub(crate) fn subjects(connection: &Connection, action: &str) -> Result<Vec<(DateTime<Utc>, String)>> {
     let mut statement = connection.prepare(

@@ -108,6 +108,11 @@ impl Store {
         Ok(self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?)
     }
 
+    /// Returns whether what is deleted is overwritten, and not just unlinked.
+    pub(crate) fn overwrites_deleted(&self) -> Result<bool> {
+        Ok(self.connection.query_row("PRAGMA secure_delete", [], |row| row.get::<_, i64>(0))? == 1)
+    }
+
     /// Returns whether the file, or its folder, cannot be written by this user.
     pub(crate) fn is_read_only(&self) -> Result<bool> {
         Ok(self.connection.is_readonly("main")?)
@@ -217,6 +222,12 @@ impl Store {
 fn is_busy(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
     matches!(error.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+}
+
+/// Returns how much waits in the write-ahead log of a database, which is not opened for that: closing it would drop SQLite's
+/// locks.
+pub(crate) fn log_bytes(database: &Path) -> u64 {
+    open::beside(database, "-wal").metadata().map(|metadata| metadata.len()).unwrap_or_default()
 }
 
 /// Returns the version of SQLite in this program.

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::maintenance::{self, Hold, Make};
 use super::migrate::{self, Upgraded};
@@ -137,13 +138,16 @@ pub(super) fn connect(path: &Path) -> Result<Connection> {
 
 fn connect_to(path: &Path, access: OpenFlags) -> Result<Connection> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let opened = Connection::open_with_flags(path, flags).and_then(read_once);
-    let mut connection = match opened {
-        // To be read even, a write-ahead log wants to write beside the database; without one there is no need.
-        Err(error) if is_forbidden(&error) && !beside(path, "-wal").exists() => immutable(path),
-        opened => opened,
-    }
-    .with_context(|| format!("opening `{}`", path.display()))?;
+    let opened = if is_closed(path) {
+        immutable(path)
+    } else {
+        match Connection::open_with_flags(path, flags).and_then(read_once) {
+            // To be read even, a write-ahead log wants to write beside the database; without one there is no need.
+            Err(error) if is_forbidden(&error) && !beside(path, "-wal").exists() => immutable(path),
+            opened => opened,
+        }
+    };
+    let mut connection = opened.with_context(|| format!("opening `{}`", path.display()))?;
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
 }
@@ -155,6 +159,13 @@ fn read_once(mut connection: Connection) -> rusqlite::Result<Connection> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(connection)
+}
+
+/// Returns whether a database that nobody has open cannot be written by this user. Where its folder can be, SQLite would leave a
+/// log of this user's there, which the owner of the database could not write.
+fn is_closed(path: &Path) -> bool {
+    let closed = rustix::fs::accessat(rustix::fs::CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
+    matches!(closed, Err(Errno::ACCESS | Errno::ROFS)) && !beside(path, "-wal").exists()
 }
 
 fn is_forbidden(error: &rusqlite::Error) -> bool {

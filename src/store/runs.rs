@@ -296,6 +296,12 @@ pub(crate) fn all_last_runs(connection: &Connection) -> Result<HashMap<(i64, i64
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Returns when any run was last started.
+pub(crate) fn newest(connection: &Connection) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT started_at FROM integration_sync_logs ORDER BY id DESC LIMIT 1";
+    Ok(connection.query_row(sql, [], |row| text::at(row, "started_at")).optional()?)
+}
+
 /// Returns the newest run of a pair that called the provider.
 pub(crate) fn latest(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<Option<Run>> {
     let sql = format!(

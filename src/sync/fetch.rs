@@ -12,6 +12,7 @@ use crate::domain::duration::Length;
 use crate::domain::manifest::{PageKind, Read};
 use crate::domain::moment::Range;
 use crate::domain::path::Projection;
+use crate::error;
 use crate::mutants;
 use crate::store::state::{Counted, Mode, OpenRead, StreamState};
 
@@ -195,7 +196,9 @@ pub(super) fn pages<T: Send>(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         let taker_is_idle = &idle;
+        let run = error::run_at_hand();
         let fetching = scope.spawn(move || {
+            error::working_on(run);
             for page in connector.pages(&plan.stream, read, wanted, start) {
                 let fetched = page.map(|page| match taker_is_idle.load(Ordering::Relaxed) {
                     true => Fetched::Raw(Box::new(page)),

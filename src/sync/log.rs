@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::Engine;
 use super::erased::Erased;
 use super::resolve::Plan;
-use crate::error::UserError;
+use crate::error::{self, UserError};
 use crate::mutants;
 use crate::store::requests;
 use crate::store::runs::{self, Finish, Kind, Outcome, Tally};
@@ -34,6 +34,7 @@ impl RunLog {
             }
             Ok(id)
         })?;
+        error::working_on(Some(id));
         mutants::point("run row written");
         Ok(RunLog { id: Some(id) })
     }

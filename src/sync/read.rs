@@ -177,6 +177,7 @@ impl<'r> Run<'r> {
             has_quarantine: quarantined > 0,
             erased: self.erased(),
             now,
+            connector: Some(self.connector),
         })
     }
 

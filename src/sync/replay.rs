@@ -212,6 +212,7 @@ impl Replay<'_> {
             has_quarantine: false,
             erased: Erased::of(self.vault, &self.plan.organization, &self.plan.provider.slug),
             now: self.now,
+            connector: None,
         };
         let written = writer.write(tx, stream, &batch)?;
         if written.tally.over_cap > 0 {

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::error;
+
 /// How long a turn lasts where others wait for one.
 const SLICE: Duration = Duration::from_secs(10);
 /// How long a provider may take to answer before its run steps aside.
@@ -133,7 +135,11 @@ impl Turn<'_> {
     pub(super) fn call<T: Send>(&self, call: impl FnOnce() -> T + Send) -> Option<T> {
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-            scope.spawn(move || sender.send(call()));
+            let run = error::run_at_hand();
+            scope.spawn(move || {
+                error::working_on(run);
+                sender.send(call())
+            });
             self.receive(&receiver)
         })
     }

@@ -6,7 +6,7 @@ use super::erased::Erased;
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::transform::{Batch, Row};
-use crate::connector::{Sent, Undetailed};
+use crate::connector::{Connector, Sent, Undetailed};
 use crate::domain::entity::Entity;
 use crate::store::Connection;
 use crate::store::quarantine::{self, Aside, Kept};
@@ -14,7 +14,7 @@ use crate::store::records::{Former, Owner, Record, Rows};
 use crate::store::runs::Tally;
 
 /// What a run knows while it writes.
-pub(super) struct Writer<'v> {
+pub(super) struct Writer<'r> {
     pub(super) owner: Owner,
     pub(super) stream: String,
     /// The run that quarantined records are filed under; `None` in a dry run, which files none.
@@ -28,8 +28,10 @@ pub(super) struct Writer<'v> {
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
     /// Who must not come back.
-    pub(super) erased: Erased<'v>,
+    pub(super) erased: Erased<'r>,
     pub(super) now: chrono::DateTime<chrono::Utc>,
+    /// Who knows the secrets that a provider may have said back; `None` for records that were stored without them.
+    pub(super) connector: Option<&'r Connector<'r>>,
 }
 
 /// What became of a page.
@@ -219,6 +221,11 @@ impl Writing<'_> {
         }
         if let Some(run_id) = run_id {
             let (shape, generation) = (self.plan.shape.as_str(), owner.generation);
+            let without = |text: &str| self.writer.connector.and_then(|connector| connector.without_secrets(text));
+            let spared = without(record);
+            let record = spared.as_deref().unwrap_or(record);
+            let reasons: &[String] =
+                &reasons.iter().map(|said| without(said).unwrap_or_else(|| said.clone())).collect::<Vec<_>>();
             let aside = Aside { stream, key, reasons, record, kept, each, shape, generation };
             quarantine::put(self.tx, (owner.organization_id, owner.provider_id, *run_id), &aside, *now)?;
         }

@@ -48,7 +48,10 @@ fn version_names_what_it_is_built_on() {
     let version = World::empty().json("version");
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
     assert!(version["schema"].as_i64().unwrap() >= 1 && version["sqlite"].as_str().unwrap().starts_with("3."));
-    assert!(version["crates"]["ring"].is_string());
+    assert_eq!((&version["profile"], version["platform"].as_str().unwrap().contains('-')), (&"debug".into(), true));
+    for name in ["ring", "rustls", "ureq", "rusqlite", "clap"] {
+        assert!(version["crates"][name].is_string(), "{name}");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(crate) fn run(_args: &StatusArgs, session: &Session) -> Result<Exit> {
     let status = Status {
         path: absolute(&path),
         bytes: length(&path),
-        wal_bytes: length(&log_of(&path)),
+        wal_bytes: store::log_bytes(&path),
         free_bytes: free(&path),
         database_id: contents.database_id,
         schema: contents.schema,
@@ -98,12 +98,6 @@ pub(crate) fn run(_args: &StatusArgs, session: &Session) -> Result<Exit> {
 /// Returns the size of a file, which is not opened for that: closing it would drop SQLite's locks.
 fn length(path: &Path) -> u64 {
     path.metadata().map(|metadata| metadata.len()).unwrap_or_default()
-}
-
-fn log_of(path: &Path) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
 }
 
 /// Returns how much an ordinary user can still write where a file lies.

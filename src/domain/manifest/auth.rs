@@ -28,6 +28,17 @@ pub(crate) enum Auth {
 }
 
 impl Auth {
+    /// Returns the names of the query parameters that may prove who sends a request.
+    pub(crate) fn query_names(&self) -> Vec<&str> {
+        match self {
+            Auth::Query(pairs) => pairs.iter().map(|(name, _)| name.as_str()).collect(),
+            Auth::Login(login) => login.carry.query_names(),
+            Auth::All(all) => all.iter().flat_map(Auth::query_names).collect(),
+            Auth::Choose(choose) => choose.of.iter().flat_map(|(_, auth)| auth.query_names()).collect(),
+            Auth::None | Auth::Bearer(_) | Auth::Basic(_) | Auth::Header(_) | Auth::Oauth(_) => Vec::new(),
+        }
+    }
+
     /// Returns the way of authentication in words.
     pub(crate) fn words(&self) -> String {
         match self {

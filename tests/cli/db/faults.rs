@@ -20,7 +20,7 @@ fn chmod(path: &Path, mode: u32) {
 
 /// Runs a line as another user and returns exit code, stdout and stderr, or nothing where this cannot be done here:
 /// as root every right is there, so that a test of rights would prove nothing.
-fn as_nobody(world: &World, line: &str) -> Option<(i32, String, String)> {
+pub(crate) fn as_nobody(world: &World, line: &str) -> Option<(i32, String, String)> {
     let binary = world.home().join("skillsctl-for-all");
     if !binary.exists() {
         // The build folder may be closed to others.

@@ -2,7 +2,7 @@
 
 mod backup;
 mod check;
-mod faults;
+pub(crate) mod faults;
 mod migrate;
 mod restore;
 

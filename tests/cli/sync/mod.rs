@@ -24,6 +24,7 @@ mod rules;
 mod scenarios;
 mod scope;
 mod search;
+mod secrets_sweep;
 mod tls;
 mod tokens;
 mod traps;
