@@ -158,7 +158,10 @@ pub fn words(bytes: &[u8]) {
     if let Ok(email) = organization::email(text) {
         assert!(!email.chars().any(|c| c.is_control() || c.is_whitespace()), "{email:?}");
     }
-    organization::time_zone(text).ok();
+    // What is no zone is compared with all six hundred, which would be most of the time.
+    if text.contains('/') {
+        organization::time_zone(text).ok();
+    }
     organization::max_learners(text).ok();
     uln::check(text);
 }
