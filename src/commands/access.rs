@@ -134,7 +134,7 @@ pub(super) const COMMANDS: &[(&str, Who)] = &[
 ];
 
 /// Arguments that are a super admin's also where the command is not.
-const SUPER_ARGUMENTS: [&str; 1] = ["allow_mass_delete"];
+const SUPER_ARGUMENTS: [&str; 2] = ["allow_mass_delete", "accept"];
 
 /// Arguments that name no file and no command: all that is heeded of somebody for whom sudo runs the program. Another one would
 /// be done with the rights of the program's own user.
@@ -150,6 +150,7 @@ const HARMLESS: &[&str] = &[
     "no_input",
     "yes",
     "dry_run",
+    "csv_raw",
     // What is meant.
     "org",
     "organizations",
@@ -171,6 +172,10 @@ const HARMLESS: &[&str] = &[
     "shell",
     "words",
     "older_than",
+    "stage",
+    "strict",
+    "sealed",
+    "sealing_key",
     "origin",
     // Of `org`, `sync`, `credential set`.
     "subdomain",
@@ -217,8 +222,9 @@ pub(crate) fn admit(matches: &ArgMatches, globals: &Globals) -> Result<Admitted>
     if !who.includes(role.name()) {
         return Err(not_allowed(&format!("`{command}`"), &role, who).into());
     }
-    if role != Role::Super && SUPER_ARGUMENTS.iter().any(|argument| is_given(given, argument)) {
-        return Err(not_allowed("`--allow-mass-delete`", &role, SUPER).into());
+    let supers = SUPER_ARGUMENTS.into_iter().find(|argument| is_given(given, argument));
+    if let Some(argument) = supers.filter(|_| role != Role::Super) {
+        return Err(not_allowed(&format!("`--{}`", argument.replace('_', "-")), &role, SUPER).into());
     }
     if most != Role::Super {
         check_arguments(given)?;
@@ -344,8 +350,20 @@ mod tests {
     #[test]
     fn every_argument_of_a_command_that_is_not_for_super_admins_alone_is_harmless_or_refused_through_sudo() {
         // Each was looked at: it names a file or a command, runs one, or is for super admins.
-        let refused =
-            ["db", "key_file", "key_command", "file", "files", "from_file", "from_env", "from_command", "force"];
+        let refused = [
+            "db",
+            "key_file",
+            "key_command",
+            "refused_key",
+            "file",
+            "files",
+            "from_file",
+            "from_env",
+            "from_command",
+            "force",
+            "anchor",
+            "against",
+        ];
         for (words, command) in all().iter().filter(|(words, _)| declared(words) != SUPER) {
             for argument in command.get_arguments().map(|argument| argument.get_id().as_str()) {
                 let known =

@@ -102,12 +102,6 @@ pub(crate) fn all(connection: &Connection, organization_id: i64) -> Result<Vec<C
     Ok(credentials)
 }
 
-/// Returns whether a pair has any credential, at whatever stage.
-pub(crate) fn is_any_set(connection: &Connection, organization_id: i64, provider_id: i64) -> Result<bool> {
-    let sql = "SELECT count(*) FROM organization_credentials WHERE organization_id = ?1 AND provider_id = ?2";
-    Ok(connection.query_row(sql, (organization_id, provider_id), |row| row.get::<_, i64>(0))? > 0)
-}
-
 /// Returns the credentials of a pair of all stages.
 pub(crate) fn of_pair(connection: &Connection, pair: (i64, i64)) -> Result<Vec<Credential>> {
     let sql = format!("{SELECT} WHERE c.organization_id = ?1 AND c.provider_id = ?2 ORDER BY c.field, c.stage");

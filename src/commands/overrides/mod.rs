@@ -13,6 +13,7 @@ pub(super) use set::key;
 use super::change::{self, Changed};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{SettingSpec, SettingType};
+use crate::domain::names::Name;
 use crate::domain::network::{self, Network};
 use crate::domain::role::Role;
 use crate::domain::settings::{self, Change as Overriding, Effective, Overrides, SettingKey};
@@ -23,7 +24,7 @@ use crate::output::Change;
 use crate::session::Session;
 use crate::store::organizations::Organization;
 use crate::store::overrides::{self, Changed as Mark};
-use crate::store::{Connection, Store, credentials, organizations};
+use crate::store::{Connection, Store, credentials, deposits, organizations};
 
 /// Manage what is different for one organization
 #[derive(Debug, Subcommand)]
@@ -176,12 +177,16 @@ fn check_addresses(tx: &Connection, session: &Session, organization: &Organizati
     let (before, after) = (&planned.integration.settings, planned.after());
     let value =
         |settings: &Effective, key: &SettingKey| settings.values.get(key).map(|resolved| resolved.value.clone());
-    let is_address = |spec: &SettingSpec| matches!(spec.setting_type, SettingType::Url | SettingType::Hostname);
-    let addresses = planned.integration.manifest.settings.iter().filter(|(_, spec)| is_address(spec));
+    // Whom to trust decides where they go, too.
+    let is_address = |(name, spec): &(&Name, &SettingSpec)| {
+        matches!(spec.setting_type, SettingType::Url | SettingType::Hostname) || network::is_setting(name.as_str())
+    };
+    let addresses = planned.integration.manifest.settings.iter().filter(is_address);
     let mut keys = addresses.map(|(name, _)| SettingKey::Declared(name.clone()));
     let Some(moved) = keys.find(|key| value(before, key) != value(&after, key)) else { return Ok(()) };
     let provider = &planned.integration.provider;
-    if !credentials::is_any_set(tx, organization.id, provider.id)? {
+    let pair = (organization.id, provider.id);
+    if credentials::of_pair(tx, pair)?.is_empty() && deposits::of_pair(tx, pair)?.is_empty() {
         return Ok(());
     }
     let message = format!("the credentials of {} would be sent to another address: `{moved}` changes", provider.name);

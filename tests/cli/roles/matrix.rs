@@ -7,7 +7,7 @@ const ANYONE: [&str; 3] = ["completion", "help", "version"];
 
 /// What each role may run besides; all else is for super admins alone. Written down a second time, so that a slip in the
 /// declarations is noticed.
-const OPERATOR: [&str; 30] = [
+const OPERATOR: [&str; 36] = [
     "org list",
     "org show",
     "preset list",
@@ -26,20 +26,26 @@ const OPERATOR: [&str; 30] = [
     "config explain",
     "credential list",
     "credential test",
+    "credential sealing-key show",
+    "key status",
+    "key check",
     "sync",
     "sync request",
     "status",
     "log list",
     "log show",
+    "retention show",
+    "audit verify",
     "role show",
     "db status",
     "db check",
     "db backup",
+    "doctor",
     "powerbi filters",
     "powerbi roles",
     "schema",
 ];
-const PROVISIONER: [&str; 24] = [
+const PROVISIONER: [&str; 25] = [
     "org create",
     "org list",
     "org show",
@@ -62,6 +68,7 @@ const PROVISIONER: [&str; 24] = [
     "config explain",
     "credential list",
     "credential set",
+    "credential sealing-key show",
     "role show",
     "schema",
 ];
