@@ -71,14 +71,26 @@ fn rooms_name_each_other_as_the_map_says() {
 }
 
 /// What may stand in a statement that is put together, beside constants: where, and why it is no value from outside.
-const IDENTIFIERS: [(&str, &str, &str); 7] = [
+const IDENTIFIERS: [(&str, &str, &str); 19] = [
+    ("check.rs", "pragma", "one of two names written there"),
     ("contents.rs", "", "a table that the schema has, quoted"),
     ("digests.rs", "", "tables and columns that the schema has, quoted"),
+    ("open.rs", "name", "a name that the file is attached under, of random digits"),
     ("organizations.rs", "table", "one of two names written there"),
     ("presets.rs", "condition", "a condition written in that file"),
     ("records.rs", "", "`Entity::table`, `Entity::columns`, and `?1`, `?2`, ... for their values"),
     ("records.rs", "rows", "a part of a statement that is put together just before"),
+    ("purge.rs", "table", "a table that the schema has, quoted"),
     ("records.rs", "table", "`Entity::table`"),
+    ("retention.rs", "table", "`Entity::table`"),
+    ("tenant.rs", "columns", "columns that the schema has, quoted"),
+    ("tenant.rs", "file", "a name that the file is attached under, of random digits"),
+    ("tenant.rs", "of_own", "a condition written in that file, with the number of a row"),
+    ("tenant.rs", "own", "the number of a row"),
+    ("tenant.rs", "part", "a condition written in that file"),
+    ("tenant.rs", "pinned", "a condition written in that file, with numbers"),
+    ("tenant.rs", "providers", "a condition written in that file"),
+    ("tenant.rs", "table", "a table that the schema has, quoted"),
 ];
 
 /// Returns the texts that are put together in a program, each with the names of what is put in; `{}` for what has none.
