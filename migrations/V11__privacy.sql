@@ -38,3 +38,9 @@ ALTER TABLE organizations ADD COLUMN purged_at TEXT;
 
 -- A run may go once nothing in quarantine speaks of it.
 CREATE INDEX quarantine_run ON quarantine (run_id);
+
+-- One row: when a sync of everything last removed what was older than it is to be kept.
+CREATE TABLE retention_applied (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    at TEXT NOT NULL
+) STRICT;

@@ -257,7 +257,10 @@ fn granted(database: &Path, user: &str) -> Result<Role> {
     let grant = grants::of(store::open_for_roles(database)?.read(), user)?;
     grant.map(|grant| grant.role).ok_or_else(|| {
         UserError::new(Exit::Refused, "not_allowed", format!("`{user}` has no role here"))
-            .hint(format!("a super admin can give one: `skillsctl role grant {user} ROLE`"))
+            .hint(format!(
+                "a super admin can give one: `skillsctl role grant {user} ROLE`; in a shell of the program's own user that sudo \
+                 opened, `unset SUDO_UID SUDO_USER` first"
+            ))
             .into()
     })
 }

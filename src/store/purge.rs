@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     /// Tables that are of no organization. One that is new must be named here, or have the column by which it is purged.
-    const OF_NOBODY: [&str; 11] = [
+    const OF_NOBODY: [&str; 12] = [
         "audit_log",
         "changed_rows",
         "integration_preset_defaults",
@@ -71,6 +71,7 @@ mod tests {
         "organizations",
         "provider_manifests",
         "refinery_schema_history",
+        "retention_applied",
         "sealing_keys",
     ];
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
-use super::text::{instant, stamp};
+use super::text::{self, stamp};
 use super::{Keep, Store, meta, set_meta};
 use crate::domain::entity::Entity;
 use crate::domain::retention::{Keeping, Policy};
@@ -15,7 +15,6 @@ use crate::domain::retention::{Keeping, Policy};
 const LOGS: &str = "retention.logs";
 const QUARANTINE: &str = "retention.quarantine";
 const DELETED: &str = "retention.deleted";
-const APPLIED: &str = "retention.applied_at";
 
 /// So many rows are removed in one transaction: some tens of milliseconds.
 const AT_ONCE: usize = 500;
@@ -64,12 +63,14 @@ pub(crate) fn set_policy(tx: &Connection, policy: &Policy) -> Result<()> {
 
 /// Returns when the policy was applied last.
 pub(crate) fn applied_at(connection: &Connection) -> Result<Option<DateTime<Utc>>> {
-    Ok(meta(connection, APPLIED)?.map(|text| instant(0, &text)).transpose()?)
+    let sql = "SELECT at FROM retention_applied";
+    Ok(connection.query_row(sql, [], |row| text::at(row, "at")).optional()?)
 }
 
 /// Notes that the policy was applied.
 pub(crate) fn set_applied(tx: &Connection, now: DateTime<Utc>) -> Result<()> {
-    set_meta(tx, APPLIED, &stamp(now))
+    tx.execute("INSERT OR REPLACE INTO retention_applied (id, at) VALUES (1, ?1)", [stamp(now)])?;
+    Ok(())
 }
 
 /// Returns the numbers of records that were last set aside before a moment.

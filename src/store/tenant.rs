@@ -28,7 +28,7 @@ pub(crate) enum May {
 }
 
 /// The tables of which a tenant sees its part.
-const SEEN: [&str; 11] = [
+const SEEN: [&str; 12] = [
     "meta",
     "organizations",
     "integration_presets",
@@ -37,6 +37,7 @@ const SEEN: [&str; 11] = [
     "provider_manifests",
     "organization_integration_overrides",
     "organization_credentials",
+    "credential_deposits",
     "integration_sync_logs",
     "quarantine",
     "sync_requests",

@@ -81,7 +81,7 @@ fn kind_provider(world: &World, organization: &str) {
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok();
         }
     });
-    world.overridden(organization, "aptem", &format!(r#"{{"api_url": "{url}"}}"#));
+    world.overridden(organization, "aptem", &format!(r#"{{"api_url": "{url}", "allow_insecure_http": true}}"#));
 }
 
 #[test]
@@ -93,13 +93,14 @@ fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its
     let sandbox = Sandbox::start(Config { learners: 5, employers: 3, ..Config::default() }).unwrap();
     let portal = portal_id("acme").to_string();
     for (name, value) in [
-        ("USER", "ci"),
+        ("SKILLSCTL_TEST_USER", "ci"),
         ("SKILLSCTL_SEALING_KEY", &*sealing_key),
         ("ORG", "acme"),
         ("ORG_NAME", "Acme Training Ltd"),
         ("APTEM_URL", &sandbox.url("aptem")),
         ("APTEM_KEY", "sandbox-aptem-acme"),
-        ("HUBSPOT_URL", &sandbox.url("hubspot")),
+        ("APTEM_SETTINGS", "allow_insecure_http=true"),
+        ("HUBSPOT_SETTINGS", &format!("allow_insecure_http=true api_url={}", sandbox.url("hubspot"))),
         ("HUBSPOT_PORTAL", &portal),
         ("HUBSPOT_TOKEN", "sandbox-hubspot-acme"),
     ] {
@@ -400,6 +401,7 @@ fn a_rekey_keeps_what_was_deposited_before_openable_and_then_forgets_the_old_key
     let old = world.json("credential sealing-key show")["id"].clone();
     find_key(&mut world);
     assert_eq!(world.json("credential sealing-key create --rekey")["outcome"], "replaced");
+    assert_eq!(number(&world, "SELECT count(*) FROM audit_log WHERE action = 'sealing-key create'"), 2);
     deposit(&world, "acme hubspot client_secret", "deposited-after");
     let shown = world.json("credential sealing-key show");
     assert_ne!(shown["id"], old);
