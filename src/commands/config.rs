@@ -259,7 +259,8 @@ fn explain(args: &ExplainArgs, session: &Session) -> Result<Exit> {
     let mut layers = vec![
         layer(&Origin::BuiltIn, settings::built_in(manifest).remove(&key)),
         Layer {
-            changed_by: Some(revision.created_by),
+            // Nobody is named to a tenant.
+            changed_by: Some(revision.created_by).filter(|by| !by.is_empty()),
             changed_at: Some(revision.created_at),
             message: Some(revision.message),
             ..layer(&Origin::Default(revision.revision), below)

@@ -43,9 +43,9 @@ const SEEN: [&str; 12] = [
     "sync_requests",
 ];
 
-/// Columns that are empty for a tenant, and so is every blob: what is sealed, what a person on our side wrote, and the
-/// records of learners.
-const HIDDEN: [&str; 5] = ["fingerprint", "created_by", "message", "record", "each_value"];
+/// Columns that are empty for a tenant, and so is every blob: what is sealed, what a person on our side wrote, who that was,
+/// and the records of learners.
+const HIDDEN: [&str; 7] = ["fingerprint", "created_by", "requested_by", "changes", "message", "record", "each_value"];
 
 /// The functions that queries of a tenant's commands call.
 const FUNCTIONS: [&str; 5] = ["coalesce", "count", "max", "min", "sum"];
@@ -132,6 +132,8 @@ fn columns(connection: &Connection, file: &str, table: &str) -> Result<String> {
         let empty = match (filled, kind.as_str()) {
             (false, _) => "NULL",
             (true, "BLOB") => "x''",
+            // Read as JSON.
+            (true, "TEXT") if name == "changes" => "'{}'",
             (true, "TEXT") => "''",
             (true, _) => "0",
         };
@@ -535,6 +537,9 @@ mod tests {
         for (sql, shown) in [
             ("SELECT field FROM organization_credentials LIMIT 1", "own-organization_credentials-field-0|"),
             ("SELECT sealed, fingerprint, created_by, row_digest FROM organization_credentials LIMIT 1", "|||null|"),
+            ("SELECT field, sealed, created_by FROM credential_deposits LIMIT 1", "own-credential_deposits-field-0|||"),
+            ("SELECT changes FROM organization_integration_overrides LIMIT 1", "{}|"),
+            ("SELECT requested_by FROM sync_requests LIMIT 1", "|"),
             ("SELECT record, each_value FROM quarantine LIMIT 1", "|null|"),
             ("SELECT message, created_by FROM integration_preset_defaults", "||"),
             ("SELECT key, value FROM meta ORDER BY key", "base_domain|aivii.co.uk|database_id|same|"),

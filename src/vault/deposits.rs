@@ -201,7 +201,7 @@ impl Vault {
         let before = present.as_ref().map(|present| present.fingerprint.clone());
         let (action, after) = if present.as_ref().map(|present| present.given) != deposit.replaces {
             intake.warnings.push(format!(
-                "the `{field}` that {created_by} deposited {} was dropped: the one in force was set later",
+                "the `{field}` that was deposited {} was dropped: the one in force was set later",
                 stamp(deposit.created_at)
             ));
             ("credential drop-deposit", before.clone())

@@ -201,6 +201,31 @@ fn a_tenant_sees_its_own_where_nothing_is_named_and_nothing_secret() {
 }
 
 #[test]
+fn a_tenant_sees_that_a_credential_is_deposited_and_is_told_of_nobody_who_did_anything() {
+    let mut world = two_organizations("globex");
+    world.set("SKILLSCTL_TEST_USER", "SOMEBODY");
+    world.run_with_input("credential set acme aptem api_key --from-stdin --sealed", "made-up-value").succeeds();
+    world.run_with_input("credential set globex bud client_id --from-stdin --sealed", "made-up-value").succeeds();
+    world.run("override set acme aptem sync_frequency=2h").succeeds();
+    let as_super = world.json("status acme");
+    assert_eq!(as_super["providers"][0]["state"], "credentials_deposited");
+    world.set("SKILLSCTL_ROLE", "tenant:acme");
+    assert_eq!(world.json("status acme"), as_super);
+    for line in [
+        "status acme",
+        "config show acme --origin",
+        "config explain acme aptem.sync_frequency",
+        "log show 1",
+        "log list",
+    ] {
+        for form in ["", " --json"] {
+            let told = world.run(&format!("{line}{form}")).succeeds().to_string();
+            assert!(!told.contains("SOMEBODY") && !told.contains("by ,"), "{line}{form}: {told}");
+        }
+    }
+}
+
+#[test]
 fn a_role_is_narrowed_by_a_flag_or_a_variable_and_never_widened() {
     let mut world = two_organizations("globex");
     world.run("status --role operator").succeeds();
