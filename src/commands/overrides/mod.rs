@@ -12,7 +12,7 @@ pub(super) use set::key;
 
 use super::change::{self, Changed};
 use crate::domain::entity::Entity;
-use crate::domain::manifest::{SettingSpec, SettingType};
+use crate::domain::manifest::{self, SettingSpec, SettingType};
 use crate::domain::names::Name;
 use crate::domain::network::{self, Network};
 use crate::domain::role::Role;
@@ -169,30 +169,32 @@ fn check_network(settings: &Effective, integration: &Integration) -> Result<(), 
     }
 }
 
-/// Fails where a provisioner would send credentials that are there already to another address.
+/// Fails where a provisioner would say whom to call and trust beyond what needs no setting, by a file of the service's own
+/// user maybe; or would send credentials that are there already to another address.
 fn check_addresses(tx: &Connection, session: &Session, organization: &Organization, planned: &Planned) -> Result<()> {
     if session.role != Some(Role::Provisioner) {
         return Ok(());
     }
     let (before, after) = (&planned.integration.settings, planned.after());
-    let value =
-        |settings: &Effective, key: &SettingKey| settings.values.get(key).map(|resolved| resolved.value.clone());
-    // Whom to trust decides where they go, too.
-    let is_address = |(name, spec): &(&Name, &SettingSpec)| {
-        matches!(spec.setting_type, SettingType::Url | SettingType::Hostname) || network::is_setting(name.as_str())
+    let changes = |(name, _): &(&Name, &SettingSpec)| before.setting(name.as_str()) != after.setting(name.as_str());
+    let changed: Vec<_> = planned.integration.manifest.settings.iter().filter(changes).collect();
+    let refused = |message: String, hint| UserError::new(Exit::Refused, "not_allowed", message).hint(hint);
+    if let Some((name, _)) = changed.iter().find(|(name, _)| network::is_setting(name.as_str())) {
+        let hint = "a super admin says whom else to call and trust: `skillsctl help network`";
+        return Err(refused(format!("`{name}` is not for the role provisioner"), hint).into());
+    }
+    let parts = manifest::in_addresses(&planned.integration.manifest);
+    let is_address = |(name, spec): &&(&Name, &SettingSpec)| {
+        matches!(spec.setting_type, SettingType::Url | SettingType::Hostname) || parts.contains(name.as_str())
     };
-    let addresses = planned.integration.manifest.settings.iter().filter(is_address);
-    let mut keys = addresses.map(|(name, _)| SettingKey::Declared(name.clone()));
-    let Some(moved) = keys.find(|key| value(before, key) != value(&after, key)) else { return Ok(()) };
+    let Some((name, _)) = changed.iter().find(is_address) else { return Ok(()) };
     let provider = &planned.integration.provider;
     let pair = (organization.id, provider.id);
     if credentials::of_pair(tx, pair)?.is_empty() && deposits::of_pair(tx, pair)?.is_empty() {
         return Ok(());
     }
-    let message = format!("the credentials of {} would be sent to another address: `{moved}` changes", provider.name);
-    Err(UserError::new(Exit::Refused, "not_allowed", message)
-        .hint("set addresses before credentials, or have a super admin change it")
-        .into())
+    let message = format!("the credentials of {} would be sent to another address: `{name}` changes", provider.name);
+    Err(refused(message, "set addresses before credentials, or have a super admin change it").into())
 }
 
 /// Fails where the settings in force would read one entity from two streams.

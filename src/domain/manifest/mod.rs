@@ -23,7 +23,7 @@ pub(crate) use explain::explain;
 pub(crate) use job::Job;
 pub(crate) use lint::lint;
 pub(crate) use load::{check, load};
-pub(crate) use needs::{Need, secrets_missing, secrets_needed};
+pub(crate) use needs::{Need, in_addresses, secrets_missing, secrets_needed};
 pub(crate) use read::{Cursor, Decode, Deletes, Detail, Each, Method, Missing, Page, PageKind, Read, Stop, Sweep};
 pub(crate) use schema::schema;
 

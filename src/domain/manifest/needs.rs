@@ -1,10 +1,10 @@
-//! Which secrets the chosen way of authentication needs, found by walking its slots.
+//! Which secrets the chosen way of authentication needs, and which settings say where they are sent, found by walking slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::names::Name;
 use super::super::settings::Effective;
-use super::super::slot::{Scope, Slot};
+use super::super::slot::{Scope, Slot, Template};
 use super::{Auth, Manifest};
 
 /// Whether a sync can do without a secret.
@@ -44,6 +44,23 @@ pub(crate) fn secrets_missing<'m>(
 ) -> Vec<&'m Name> {
     let needed = secrets_needed(manifest, settings).into_iter().filter(|(_, need)| *need == Need::Required);
     needed.map(|(name, _)| name).filter(|name| !is_set(name)).collect()
+}
+
+/// Returns the settings that the addresses are made of to which credentials are sent.
+pub(crate) fn in_addresses(manifest: &Manifest) -> BTreeSet<&str> {
+    fn called<'m>(auth: &'m Auth, found: &mut Vec<&'m Template>) {
+        match auth {
+            Auth::Oauth(oauth) => found.push(&oauth.token_url),
+            Auth::Login(login) => found.push(&login.post),
+            Auth::All(all) => all.iter().for_each(|auth| called(auth, found)),
+            Auth::Choose(choose) => choose.of.iter().for_each(|(_, auth)| called(auth, found)),
+            Auth::None | Auth::Bearer(_) | Auth::Basic(_) | Auth::Header(_) | Auth::Query(_) => {}
+        }
+    }
+    let mut addresses = vec![&manifest.http.base];
+    called(&manifest.http.auth, &mut addresses);
+    let slots = addresses.into_iter().flat_map(|address| address.slots());
+    slots.filter(|slot| slot.scope == Scope::Settings).map(|slot| slot.member.as_str()).collect()
 }
 
 struct Walk<'a> {
@@ -161,6 +178,18 @@ streams:
     #[test]
     fn while_nothing_is_chosen_nothing_is_required() {
         assert!(!needs(Change::Unset).contains("Required"));
+    }
+
+    #[test]
+    fn every_setting_that_an_address_is_made_of_is_known() {
+        let text = MANIFEST
+            .replace("default: key}", "default: key}\n  region: {}\n  tokens: {}\n  way: {}\n  other: {}")
+            .replace("base: https://demo", "base: https://{settings.region}.demo")
+            .replace("token_url: https://demo.example/token", "token_url: \"https://{settings.tokens}/token\"")
+            .replace("post: /login", "post: \"/{settings.way}\"")
+            .replace("get: /people", "get: \"/{settings.other}\"");
+        let manifest = super::super::load("demo.yaml", &text).unwrap();
+        assert_eq!(in_addresses(&manifest).into_iter().collect::<Vec<_>>(), ["region", "tokens", "way"]);
     }
 
     #[test]

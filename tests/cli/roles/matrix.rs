@@ -246,6 +246,16 @@ fn a_provisioner_gives_credentials_no_other_address() {
     let mut world = two_organizations("globex");
     world.set("SKILLSCTL_ROLE", "provisioner");
     world.run("override set acme aptem api_url=https://acme.aptem.co.uk").succeeds();
+    // Nor does it learn what files there are, or have the service call where only that can.
+    for setting in
+        ["ca_file=/etc/passwd", "ca_file=/nowhere/x.pem", "allow_private_network=true", "allow_insecure_http=true"]
+    {
+        let name = setting.split('=').next().unwrap();
+        let ended = world.run(&format!("override set acme aptem {setting} --json")).fails(4);
+        assert_eq!(ended.error()["message"], format!("`{name}` is not for the role provisioner"));
+        world.file("network.yaml", &format!("aptem: {{{}}}\n", setting.replace('=', ": ")));
+        world.run("override apply acme -f network.yaml").fails(4).says(&[name]);
+    }
     world.run_with_input("credential set acme aptem api_key --from-stdin", "made-up-value").succeeds();
     world.run("override set acme aptem page_size=500").succeeds();
     world.file("moved.yaml", "aptem:\n  api_url: https://elsewhere.example\n");
