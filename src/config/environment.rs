@@ -24,11 +24,12 @@ impl Environment {
     }
 
     /// Returns what is heeded of somebody for whom sudo runs the program: nothing that names a file, a command or a key, but
-    /// where the database and the home are, which sudo sets itself unless it is told not to.
+    /// where the database, the last changes seen and the home are, which sudo sets itself unless it is told not to.
     #[must_use]
     pub(crate) fn of_somebody_else(self) -> Self {
-        const HEEDED: [&str; 13] = [
+        const HEEDED: [&str; 14] = [
             "SKILLSCTL_DB",
+            "SKILLSCTL_ANCHORS",
             "HOME",
             "USER",
             "LOGNAME",

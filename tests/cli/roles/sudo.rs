@@ -90,18 +90,34 @@ fn nothing_is_run_or_read_for_somebody_with_the_rights_of_the_service() {
     assert!(!proof.exists() && world.database() == before);
     // As variables, where sudo was told to let them through: they are not heeded.
     let own = world.variables();
-    for name in ["SKILLSCTL_KEY_COMMAND", "SKILLSCTL_EDITOR", "VISUAL", "EDITOR", "PAGER"] {
+    let commands =
+        ["SKILLSCTL_KEY_COMMAND", "SKILLSCTL_KEY_COMMAND_PREVIOUS", "SKILLSCTL_EDITOR", "VISUAL", "EDITOR", "PAGER"];
+    for name in commands {
         world.set(name, &touch);
     }
-    world.set("SKILLSCTL_KEY_FILE", "");
     through(&mut world, "bob", "status").succeeds();
     through(&mut world, "bob", "help status").succeeds();
-    let set = through(&mut world, "ci", "credential set acme aptem api_key --from-stdin");
-    // No key is read, so the value would be deposited; there is none.
-    assert!(set.exit == 7 && set.stderr.contains("`api_key` is empty"), "{set}");
+    // The key is that of the program's own user, which is not where the variable says.
+    through(&mut world, "op", "key check").fails(8).says(&["no master key"]);
+    let own_key = world.home().join(".config/skillsctl/skillsctl.key");
+    std::fs::create_dir_all(own_key.parent().unwrap()).unwrap();
+    std::fs::copy(world.key(), &own_key).unwrap();
+    through(&mut world, "op", "key check").succeeds();
     assert!(!proof.exists());
     world.set_back(own);
     through(&mut world, "ci", "override apply acme -f -").succeeds();
+}
+
+#[test]
+fn the_audit_is_verified_through_sudo_by_the_last_change_that_the_service_has_seen() {
+    let mut world = machine();
+    world.set("SKILLSCTL_ANCHORS", world.home().join("anchors").to_str().unwrap().to_owned().as_str());
+    world.create("new", "aptem");
+    for user in ["op", "ann"] {
+        let anchor = through(&mut world, user, "audit verify --json").succeeds().json()["anchor"].clone();
+        assert_eq!(anchor["state"], "holds", "{user}");
+        assert!(anchor["file"].as_str().unwrap().starts_with("[HOME]/anchors/"), "{user}: {anchor}");
+    }
 }
 
 #[test]
