@@ -89,7 +89,11 @@ impl Network {
         if never(inner) {
             return Err(format!("{address} is an address that is never called"));
         }
-        let here = scheme == "http" && self.insecure_http && inner.is_loopback();
+        // `localhost` is a name too, and may be led elsewhere.
+        if scheme == "http" && !inner.is_loopback() {
+            return Err(format!("{address} is not this machine, for which alone http:// is"));
+        }
+        let here = scheme == "http" && self.insecure_http;
         if is_private(inner) && !self.private && !here {
             return Err(format!(
                 "{address} is an address of a private network, which is called only where `{PRIVATE_NETWORK}` is true"
@@ -311,6 +315,9 @@ pub(crate) mod tests {
         let http = Network { insecure_http: true, ..none };
         assert_eq!(lead(&http, "http", "127.0.0.1"), Ok(()));
         assert!(lead(&http, "http", "10.1.2.3").is_err() && lead(&http, "https", "127.0.0.1").is_err());
+        for elsewhere in ["93.184.216.34", "2606:4700::1111", "10.1.2.3"] {
+            assert!(lead(&everything(), "http", elsewhere).is_err(), "{elsewhere}");
+        }
     }
 
     #[test]
