@@ -81,7 +81,7 @@ fn kind_provider(world: &World, organization: &str) {
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok();
         }
     });
-    world.overridden(organization, "aptem", &format!(r#"{{"api_url": "{url}", "allow_insecure_http": true}}"#));
+    world.overridden(organization, "aptem", &format!(r#"{{"api_url": "{url}"}}"#));
 }
 
 #[test]
@@ -93,14 +93,13 @@ fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its
     let sandbox = Sandbox::start(Config { learners: 5, employers: 3, ..Config::default() }).unwrap();
     let portal = portal_id("acme").to_string();
     for (name, value) in [
-        ("SKILLSCTL_TEST_USER", "ci"),
+        ("USER", "ci"),
         ("SKILLSCTL_SEALING_KEY", &*sealing_key),
         ("ORG", "acme"),
         ("ORG_NAME", "Acme Training Ltd"),
         ("APTEM_URL", &sandbox.url("aptem")),
         ("APTEM_KEY", "sandbox-aptem-acme"),
-        ("APTEM_SETTINGS", "allow_insecure_http=true"),
-        ("HUBSPOT_SETTINGS", &format!("allow_insecure_http=true api_url={}", sandbox.url("hubspot"))),
+        ("HUBSPOT_URL", &sandbox.url("hubspot")),
         ("HUBSPOT_PORTAL", &portal),
         ("HUBSPOT_TOKEN", "sandbox-hubspot-acme"),
     ] {
