@@ -44,7 +44,7 @@ fn everything_that_is_made_is_for_its_owner_alone_under_every_umask() {
         let run = |line: &str| under(&world, umask, line, "", 0);
         run("init");
         run("org create --name Acme --subdomain acme --preset aptem");
-        run("override set acme aptem api_url=http://127.0.0.1:9");
+        run("override set acme aptem allow_insecure_http=true api_url=http://127.0.0.1:9");
         under(&world, umask, "credential set acme aptem api_key --from-stdin", "a-secret-of-twenty-letters", 0);
         // Somebody who reads keeps the log and its index in place.
         let reader = Connection::open(made.join("data/deep/skills.db")).unwrap();
@@ -105,7 +105,7 @@ fn where_nothing_may_be_written_reads_work_and_changes_say_why() {
         "init --json",
     ];
     // A folder that may be read, a file that may be read, or both.
-    for (folder, file) in [(0o755, 0o666), (0o777, 0o644), (0o755, 0o644)] {
+    for (folder, file) in [(0o755, 0o666), (0o1777, 0o644), (0o755, 0o644)] {
         let world = world();
         world.create("acme", "aptem");
         world.file("preset.yaml", &world.changed_preset("aptem", "hourly", "2h"));
