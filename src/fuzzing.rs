@@ -258,24 +258,7 @@ pub fn sealed(bytes: &[u8]) {
 }
 
 fn nothing_forged_opens(key: &DataKey, bytes: &[u8]) {
-    let credential = CredentialContext {
-        db_id: "6f1d0c2a",
-        organization_id: 1,
-        provider: "aptem",
-        field: "api_key",
-        credential_id: 1,
-        version: 1,
-        dek_version: 1,
-    };
-    let token = TokenContext {
-        db_id: "6f1d0c2a",
-        organization_id: 1,
-        provider: "aptem",
-        basis: "ab12",
-        got_at: "2026-11-22T12:00:00.000Z",
-        expires_at: "2026-11-22T13:00:00.000Z",
-        dek_version: 1,
-    };
+    let (credential, token) = (CredentialContext::EXAMPLE, TokenContext::EXAMPLE);
     let given = Sealed::from_bytes(bytes.to_vec());
     given.is_well_formed();
     assert!(open(key, &credential, &given, "acme").is_err());

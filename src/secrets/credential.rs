@@ -30,6 +30,20 @@ pub(crate) struct CredentialContext<'a> {
     pub(crate) dek_version: i64,
 }
 
+#[cfg(any(test, fuzzing))]
+impl CredentialContext<'static> {
+    /// Some place.
+    pub(crate) const EXAMPLE: Self = CredentialContext {
+        db_id: "6f1d0c2a",
+        organization_id: 1,
+        provider: "aptem",
+        field: "api_key",
+        credential_id: 1,
+        version: 1,
+        dek_version: 1,
+    };
+}
+
 impl CredentialContext<'_> {
     fn associated_data(&self) -> AssociatedData {
         AssociatedData::new(CREDENTIAL_DOMAIN)
@@ -81,6 +95,8 @@ mod tests {
 
     use super::*;
 
+    const PLACE: CredentialContext<'static> = CredentialContext::EXAMPLE;
+
     fn key() -> DataKey {
         DataKey::generate(&SystemRandom::new()).unwrap()
     }
@@ -89,24 +105,12 @@ mod tests {
         Secret::from(text.to_owned())
     }
 
-    fn context() -> CredentialContext<'static> {
-        CredentialContext {
-            db_id: "6f1d0c2a",
-            organization_id: 1,
-            provider: "aptem",
-            field: "api_key",
-            credential_id: 1,
-            version: 1,
-            dek_version: 1,
-        }
-    }
-
     #[test]
     fn a_sealed_secret_opens_where_it_belongs() {
         let key = key();
         for text in ["", "s", "hunter2-sentinel", &"long ✓ ".repeat(1000)] {
-            let sealed = seal(&key, &context(), &secret(text)).unwrap();
-            assert_eq!(open(&key, &context(), &sealed, "acme").unwrap().expose(), text);
+            let sealed = seal(&key, &PLACE, &secret(text)).unwrap();
+            assert_eq!(open(&key, &PLACE, &sealed, "acme").unwrap().expose(), text);
             assert!(text.len() < 8 || !String::from_utf8_lossy(sealed.as_bytes()).contains(text));
         }
     }
@@ -114,18 +118,18 @@ mod tests {
     #[test]
     fn a_value_moved_to_any_other_row_does_not_open() {
         let places = [
-            context(),
-            CredentialContext { db_id: "another", ..context() },
-            CredentialContext { organization_id: 2, ..context() },
-            CredentialContext { provider: "hubspot", ..context() },
-            CredentialContext { field: "api_secret", ..context() },
-            CredentialContext { credential_id: 2, ..context() },
-            CredentialContext { version: 2, ..context() },
-            CredentialContext { dek_version: 2, ..context() },
+            PLACE,
+            CredentialContext { db_id: "another", ..PLACE },
+            CredentialContext { organization_id: 2, ..PLACE },
+            CredentialContext { provider: "hubspot", ..PLACE },
+            CredentialContext { field: "api_secret", ..PLACE },
+            CredentialContext { credential_id: 2, ..PLACE },
+            CredentialContext { version: 2, ..PLACE },
+            CredentialContext { dek_version: 2, ..PLACE },
             // The same characters, cut elsewhere; the same numbers, in other places.
-            CredentialContext { provider: "aptema", field: "pi_key", ..context() },
-            CredentialContext { provider: "aptemapi_key", field: "", ..context() },
-            CredentialContext { organization_id: 2, credential_id: 2, ..context() },
+            CredentialContext { provider: "aptema", field: "pi_key", ..PLACE },
+            CredentialContext { provider: "aptemapi_key", field: "", ..PLACE },
+            CredentialContext { organization_id: 2, credential_id: 2, ..PLACE },
         ];
         let key = key();
         let sealed = places.map(|place| seal(&key, &place, &secret("hunter2-sentinel")).unwrap());
@@ -138,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_wrong_data_key_opens_nothing_and_the_error_names_the_row_alone() {
-        let sealed = seal(&key(), &context(), &secret("hunter2-sentinel")).unwrap();
-        let error = open(&key(), &context(), &sealed, "acme").unwrap_err();
+        let sealed = seal(&key(), &PLACE, &secret("hunter2-sentinel")).unwrap();
+        let error = open(&key(), &PLACE, &sealed, "acme").unwrap_err();
         assert_eq!((error.exit, error.code), (Exit::Key, "sealed_value_unreadable"));
         assert_eq!(error.message, "the credential `api_key` of `acme` for `aptem` does not open");
         assert!(!format!("{error:?}").contains("hunter2"));
@@ -148,10 +152,10 @@ mod tests {
     #[test]
     fn an_empty_or_cut_value_is_an_error_not_an_empty_secret() {
         let key = key();
-        let sealed = seal(&key, &context(), &secret("")).unwrap();
+        let sealed = seal(&key, &PLACE, &secret("")).unwrap();
         for length in 0..sealed.as_bytes().len() {
             let cut = Sealed::from_bytes(sealed.as_bytes()[..length].to_vec());
-            assert!(open(&key, &context(), &cut, "acme").is_err(), "{length} bytes");
+            assert!(open(&key, &PLACE, &cut, "acme").is_err(), "{length} bytes");
         }
     }
 

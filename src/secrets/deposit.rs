@@ -297,15 +297,7 @@ mod tests {
     #[test]
     fn a_deposit_never_opens_as_a_credential_nor_a_credential_as_a_deposit() {
         let (opening, data_key) = (OpeningKey::generate(), DataKey::generate(&SystemRandom::new()).unwrap());
-        let place = CredentialContext {
-            db_id: "6f1d0c2a",
-            organization_id: 1,
-            provider: "aptem",
-            field: "api_key",
-            credential_id: 1,
-            version: 1,
-            dek_version: 1,
-        };
+        let place = CredentialContext::EXAMPLE;
         let deposit = seal_deposit(&opening.sealing_key(), &context(), &secret("hunter2")).unwrap();
         let credential = seal(&data_key, &place, &secret("hunter2")).unwrap();
         assert!(open(&data_key, &place, &deposit, "acme").is_err());

@@ -24,6 +24,20 @@ pub(crate) struct TokenContext<'a> {
     pub(crate) dek_version: i64,
 }
 
+#[cfg(any(test, fuzzing))]
+impl TokenContext<'static> {
+    /// Some place.
+    pub(crate) const EXAMPLE: Self = TokenContext {
+        db_id: "6f1d0c2a",
+        organization_id: 1,
+        provider: "aptem",
+        basis: "ab12",
+        got_at: "2026-11-22T12:00:00.000Z",
+        expires_at: "2026-11-22T13:00:00.000Z",
+        dek_version: 1,
+    };
+}
+
 impl TokenContext<'_> {
     fn associated_data(&self) -> AssociatedData {
         AssociatedData::new(TOKEN_DOMAIN)
@@ -55,29 +69,19 @@ mod tests {
     use super::super::{CredentialContext, open, seal};
     use super::*;
 
-    fn context() -> TokenContext<'static> {
-        TokenContext {
-            db_id: "6f1d0c2a",
-            organization_id: 1,
-            provider: "aptem",
-            basis: "ab12",
-            got_at: "2026-11-22T12:00:00.000Z",
-            expires_at: "2026-11-22T13:00:00.000Z",
-            dek_version: 1,
-        }
-    }
+    const PLACE: TokenContext<'static> = TokenContext::EXAMPLE;
 
     #[test]
     fn a_token_opens_where_it_belongs_and_nowhere_else() {
         let places = [
-            context(),
-            TokenContext { db_id: "another", ..context() },
-            TokenContext { organization_id: 2, ..context() },
-            TokenContext { provider: "hubspot", ..context() },
-            TokenContext { basis: "ab13", ..context() },
-            TokenContext { got_at: "2026-11-22T11:00:00.000Z", ..context() },
-            TokenContext { expires_at: "2027-11-22T13:00:00.000Z", ..context() },
-            TokenContext { dek_version: 2, ..context() },
+            PLACE,
+            TokenContext { db_id: "another", ..PLACE },
+            TokenContext { organization_id: 2, ..PLACE },
+            TokenContext { provider: "hubspot", ..PLACE },
+            TokenContext { basis: "ab13", ..PLACE },
+            TokenContext { got_at: "2026-11-22T11:00:00.000Z", ..PLACE },
+            TokenContext { expires_at: "2027-11-22T13:00:00.000Z", ..PLACE },
+            TokenContext { dek_version: 2, ..PLACE },
         ];
         let key = DataKey::generate(&SystemRandom::new()).unwrap();
         let token = Secret::from("hunter2-sentinel".to_owned());
@@ -88,23 +92,15 @@ mod tests {
             }
         }
         let other = DataKey::generate(&SystemRandom::new()).unwrap();
-        assert!(open_token(&other, &context(), &sealed[0]).is_none());
+        assert!(open_token(&other, &PLACE, &sealed[0]).is_none());
     }
 
     #[test]
     fn a_token_never_opens_as_a_credential_nor_a_credential_as_a_token() {
         let key = DataKey::generate(&SystemRandom::new()).unwrap();
         let secret = Secret::from("hunter2-sentinel".to_owned());
-        let credential = CredentialContext {
-            db_id: "6f1d0c2a",
-            organization_id: 1,
-            provider: "aptem",
-            field: "api_key",
-            credential_id: 1,
-            version: 1,
-            dek_version: 1,
-        };
-        assert!(open(&key, &credential, &seal_token(&key, &context(), &secret).unwrap(), "acme").is_err());
-        assert!(open_token(&key, &context(), &seal(&key, &credential, &secret).unwrap()).is_none());
+        let credential = CredentialContext::EXAMPLE;
+        assert!(open(&key, &credential, &seal_token(&key, &PLACE, &secret).unwrap(), "acme").is_err());
+        assert!(open_token(&key, &PLACE, &seal(&key, &credential, &secret).unwrap()).is_none());
     }
 }

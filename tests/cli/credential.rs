@@ -2,11 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rexpect::session::spawn_command;
 use serde_json::Value;
 
+use crate::forms::forms;
 use crate::support::{Ended, World, world, world as world_of_its_own};
 
 const SENTINEL: &str = "sentinel-7Qz-credential";
@@ -31,41 +32,14 @@ fn is_nowhere(world: &World, ended: &[&Ended]) {
 
 /// Fails if a secret stands anywhere.
 pub(super) fn stands_nowhere(secret: &str, world: &World, ended: &[&Ended]) {
-    let forms = [
-        secret.to_owned(),
-        secret.chars().rev().collect(),
-        base64(secret.as_bytes()),
-        base64(secret.as_bytes()).trim_end_matches('=').to_owned(),
-        secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
-        secret.bytes().map(|byte| format!("{byte:02X}")).collect(),
-    ];
-    for ended in ended {
-        for form in &forms {
-            assert!(!ended.stdout.contains(form) && !ended.stderr.contains(form), "{ended}");
+    for (form, bytes) in forms(secret) {
+        for ended in ended {
+            let said = [&ended.stdout, &ended.stderr];
+            let holds = |text: &&String| text.as_bytes().windows(bytes.len()).any(|window| window == bytes);
+            assert!(!said.iter().any(holds), "{form}: {ended}");
         }
+        assert_eq!(world.holding(&bytes), Vec::<PathBuf>::new(), "they hold it as {form}");
     }
-    files(world.home(), &mut |path, bytes| {
-        for form in &forms {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
-            assert!(!found, "{} holds the credential", path.display());
-        }
-    });
-}
-
-fn files(folder: &Path, look: &mut impl FnMut(&Path, &[u8])) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, look) } else { look(&path, &std::fs::read(&path).unwrap()) }
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |group: &[u8], place: usize| {
-        let bits = group.iter().chain([&0, &0]).take(3).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        if place > group.len() { '=' } else { char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize]) }
-    };
-    bytes.chunks(3).flat_map(|group| (0..4).map(move |place| digit(group, place))).collect()
 }
 
 #[test]
@@ -227,10 +201,7 @@ fn deleting_asks_and_leaves_nothing_behind() {
         world.sql().query_row("SELECT sealed FROM organization_credentials", [], |row| row.get(0)).unwrap();
     world.run("credential delete acme aptem api_key").fails(2).says(&["--yes"]);
     assert_eq!(world.json("credential delete acme aptem api_key --yes")["outcome"], "deleted");
-    files(world.home(), &mut |path, bytes| {
-        let found = bytes.windows(sealed.len()).any(|window| window == sealed);
-        assert!(!found, "{} still holds the sealed value", path.display());
-    });
+    assert_eq!(world.holding(&sealed), Vec::<PathBuf>::new(), "they still hold the sealed value");
     world.run("credential delete acme aptem api_key --yes --json").fails(5);
     assert_eq!(world.json("credential delete acme aptem api_key --if-exists")["outcome"], "unchanged");
 }
@@ -248,7 +219,7 @@ fn changes_are_audited_without_the_value() {
 }
 
 /// Answers every request with this status and JSON, and returns its address.
-fn service(status: &'static str, body: &'static str) -> String {
+pub(super) fn service(status: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -1,17 +1,11 @@
 //! `doctor`: what it says of an installation that is well, and of each thing that is not.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::{World, world};
-
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
+use crate::support::{World, chmod, world};
 
 /// Returns what a check says: its worst verdict with all its messages and hints.
 fn verdict(examined: &Value, check: &str) -> (String, String) {

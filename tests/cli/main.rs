@@ -14,6 +14,7 @@ mod defaults;
 mod doctor;
 mod editor;
 mod erase;
+mod forms;
 mod help;
 mod init;
 mod key;

@@ -2,44 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rusqlite::Connection;
 
-use crate::db::faults::as_nobody;
-use crate::support::{World, world};
+use crate::support::{World, below, chmod, world};
 
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().permissions().mode() & 0o777
 }
 
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
 /// Runs a line under a umask and fails the test unless it ends with this code.
 fn under(world: &World, umask: &str, line: &str, input: &str, exit: i32) {
     let own = world.command(line);
-    let mut command = Command::new("sh");
-    command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut command = world.program("sh");
     command.args(["-c", "umask $0; exec \"$@\"", umask]).arg(own.get_program()).args(own.get_args());
-    command.current_dir(world.home()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).ok();
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(exit), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
-}
-
-/// Returns everything below a folder with its mode; what others may use first of all.
-fn below(folder: &Path, found: &mut BTreeMap<String, u32>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        found.insert(path.display().to_string(), mode(&path));
-        if path.is_dir() {
-            below(&path, found);
-        }
-    }
 }
 
 #[test]
@@ -87,8 +70,8 @@ fn everything_that_is_made_is_for_its_owner_alone_under_every_umask() {
         chmod(&old, 0o600);
         run("org list --db made/data/old.db");
 
-        let mut found = BTreeMap::new();
-        below(&made, &mut found);
+        let found: BTreeMap<_, _> =
+            below(&made).into_iter().map(|path| (path.display().to_string(), mode(&path))).collect();
         let has = |part: &str| found.keys().any(|path| path.contains(part));
         for part in
             ["skills.db", "skillsctl.key", "skills.db.locks/", "copy.db", ".replaced-", "old.db.schema1-", "acme.yaml"]
@@ -105,10 +88,9 @@ fn everything_that_is_made_is_for_its_owner_alone_under_every_umask() {
 }
 
 /// Returns everything below a folder with its length, to see that nothing was made or changed.
-fn state(folder: &Path) -> BTreeMap<String, u64> {
-    let mut found = BTreeMap::new();
-    below(folder, &mut found);
-    found.into_keys().map(|path| (path.clone(), std::fs::metadata(path).map_or(0, |metadata| metadata.len()))).collect()
+fn state(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    below(folder).into_iter().map(|path| (path.clone(), length(&path))).collect()
 }
 
 #[test]
@@ -128,8 +110,8 @@ fn where_nothing_may_be_written_reads_work_and_changes_say_why() {
         world.create("acme", "aptem");
         world.file("preset.yaml", &world.changed_preset("aptem", "hourly", "2h"));
         world.file("provider.yaml", include_str!("../../examples/providers/larkfield.yaml"));
-        let Some(_) = as_nobody(&world, "version") else { return };
         chmod(world.home(), folder);
+        let Some(_) = world.as_nobody("version") else { return };
         chmod(&world.db(), file);
         for name in ["preset.yaml", "provider.yaml"] {
             chmod(&world.home().join(name), 0o644);
@@ -137,13 +119,13 @@ fn where_nothing_may_be_written_reads_work_and_changes_say_why() {
         // Whoever else uses it made the locks, for themselves alone.
         let before = state(world.home());
         for line in READS {
-            let (exit, _, stderr) = as_nobody(&world, line).unwrap();
+            let (exit, _, stderr) = world.as_nobody(line).unwrap();
             // The key is for its owner alone, and so is what follows from it.
             let fine = exit == 0 || (line == "doctor" && [8, 12].contains(&exit));
             assert!(fine, "{line} with {folder:o} and {file:o}: {exit} {stderr}");
         }
         for line in WRITES {
-            let (exit, stdout, stderr) = as_nobody(&world, line).unwrap();
+            let (exit, stdout, stderr) = world.as_nobody(line).unwrap();
             // `init` changes nothing where all is there already, which it can tell by reading.
             let fine = line.starts_with("init") && (exit == 0 || exit == 8);
             assert!(fine || exit == 12, "{line} with {folder:o} and {file:o}: {exit} {stdout} {stderr}");

@@ -2,13 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "the sandbox stamps its records with the true time")]
 
-use std::process::Command;
-
 use ring::digest::{SHA256, digest};
 use rusqlite::params;
 use serde_json::Value;
 
-use crate::credential::stands_nowhere;
+use crate::credential::{service, stands_nowhere};
 use crate::sandbox::{Config, Sandbox, portal_id};
 use crate::support::{Ended, World, world};
 
@@ -58,30 +56,11 @@ fn audited(world: &World) -> Vec<String> {
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-/// Fails the test if a file of the machine holds these bytes.
-fn holds(world: &World, bytes: &[u8]) -> bool {
-    let holds = |path: std::path::PathBuf| {
-        std::fs::read(path).unwrap_or_default().windows(bytes.len()).any(|window| window == bytes)
-    };
-    std::fs::read_dir(world.home()).unwrap().any(|entry| holds(entry.unwrap().path()))
-}
-
 /// Answers as a provider that takes every credential.
 fn kind_provider(world: &World, organization: &str) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            use std::io::{Read as _, Write as _};
-            let mut stream = stream.unwrap();
-            let read = stream.read(&mut [0; 8192]).unwrap_or(0);
-            assert!(read > 0);
-            let body = r#"{"value": []}"#;
-            let length = body.len();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok();
-        }
-    });
-    world.overridden(organization, "aptem", &format!(r#"{{"api_url": "{url}"}}"#));
+    let url = service("200 OK", r#"{"value": []}"#);
+    let settings = format!(r#"{{"allow_insecure_http": true, "api_url": "{url}"}}"#);
+    world.overridden(organization, "aptem", &settings);
 }
 
 #[test]
@@ -109,9 +88,7 @@ fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_skillsctl")).parent().unwrap();
     // Twice: a job that is run again changes nothing.
     for _ in 0..2 {
-        let mut command = Command::new("bash");
-        let like = world.command("version");
-        command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command = world.program("bash");
         command.env("PATH", format!("{}:/usr/bin:/bin", programs.display())).arg(job);
         let output = command.output().unwrap();
         let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -149,7 +126,7 @@ fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its
     assert_eq!((&set["state"], &set["version"], &set["set_by"]), (&"set".into(), &1.into(), &"ci".into()));
     assert_eq!(set["deposit"], Value::Null);
     assert_eq!(number(&world, "SELECT count(*) FROM credential_deposits"), 0);
-    assert!(!holds(&world, &sealed), "the deposit is still in a file");
+    assert!(world.holding(&sealed).is_empty(), "the deposit is still in a file");
     let audit = audited(&world);
     assert!(audit.contains(&"ci: credential deposit acme/aptem/api_key".to_owned()), "{audit:?}");
     assert!(audit.contains(&"admin: credential take-in acme/aptem/api_key, deposited by ci".to_owned()), "{audit:?}");
@@ -349,7 +326,7 @@ fn of_two_deposits_the_last_is_taken_in_and_what_is_in_force_already_stays() {
     let first: Vec<u8> = world.sql().query_row("SELECT sealed FROM credential_deposits", [], |row| row.get(0)).unwrap();
     deposit(&world, "acme aptem api_key", "the-second-value");
     assert_eq!(number(&world, "SELECT count(*) FROM credential_deposits"), 1);
-    assert!(!holds(&world, &first), "the first deposit is still in a file");
+    assert!(world.holding(&first).is_empty(), "the first deposit is still in a file");
     find_key(&mut world);
     world.run("credential test acme aptem").succeeds();
     let set = field(&world, "acme", "aptem/api_key");
@@ -412,7 +389,7 @@ fn a_rekey_keeps_what_was_deposited_before_openable_and_then_forgets_the_old_key
         .unwrap();
     world.run("credential test acme aptem").succeeds();
     assert_eq!(world.json("credential sealing-key show")["replaced"], serde_json::json!([]));
-    assert!(!holds(&world, &wrapped), "the private half of the old key is still in a file");
+    assert!(world.holding(&wrapped).is_empty(), "the private half of the old key is still in a file");
     // With nothing deposited to it, the one before goes at once.
     world.run("credential delete acme hubspot client_secret --yes").succeeds();
     world.run("credential sealing-key create --rekey").succeeds();
@@ -476,7 +453,7 @@ fn a_value_of_few_possibilities_cannot_be_guessed_from_the_database() {
     let hash = digest(&SHA256, b"1234");
     let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     for form in [hash.as_ref(), &hash.as_ref()[..8], hex.as_bytes(), &hex.as_bytes()[..8]] {
-        assert!(!holds(&world, form));
+        assert!(world.holding(form).is_empty());
     }
 }
 

@@ -8,8 +8,11 @@
 
 #![allow(clippy::allow_attributes, dead_code, reason = "each file of tests uses some of it")]
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,6 +21,9 @@ use tempfile::TempDir;
 
 /// What the clock shows unless a test moves it.
 pub const NOW: &str = "2026-11-30T09:00:00Z";
+
+/// Somebody without rights. Root may do everything, so a test of rights drops to this user.
+pub const NOBODY: u32 = 65_534;
 
 /// One machine: its home, its database and its key.
 pub struct World {
@@ -91,7 +97,14 @@ impl World {
 
     /// Returns the binary, about to run with nothing in its environment but what this world sets.
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skillsctl"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_skillsctl"));
+        command.args(shlex::split(line).expect("a line that a shell would take"));
+        command
+    }
+
+    /// Returns another program, about to run where and with what the binary would.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -102,9 +115,27 @@ impl World {
             .env("SKILLSCTL_KEY_FILE", self.key())
             .env("SKILLSCTL_TEST_NOW", &self.now)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.home())
-            .args(shlex::split(line).expect("a line that a shell would take"));
+            .current_dir(self.home());
         command
+    }
+
+    /// Runs a line as somebody without rights, who must be able to enter the home, and returns exit code, stdout and stderr;
+    /// or nothing where only root could do so.
+    pub fn as_nobody(&self, line: &str) -> Option<(i32, String, String)> {
+        if !rustix::process::geteuid().is_root() {
+            skipped("only root can run programs as other users");
+            return None;
+        }
+        // Where it was built, others may not look.
+        let program = self.home().join("skillsctl-for-all");
+        if !program.exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_skillsctl"), &program).unwrap();
+        }
+        let mut command = self.program(&program);
+        command.args(shlex::split(line).unwrap()).uid(NOBODY).gid(NOBODY).stdin(Stdio::null());
+        let output = command.output().expect("the home can be entered by all");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Some((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
     }
 
     /// Runs a line, written as in a shell without `skillsctl`, with nothing on stdin.
@@ -168,11 +199,38 @@ impl World {
         ended
     }
 
+    /// Returns the files of the machine that hold these bytes.
+    pub fn holding(&self, bytes: &[u8]) -> Vec<PathBuf> {
+        let mut files = below(self.home());
+        files.retain(|file| file.is_file() && std::fs::read(file).unwrap().windows(bytes.len()).any(|it| it == bytes));
+        files
+    }
+
     /// Returns what the database holds, as far as it can be told from outside: to prove that nothing was written.
     pub fn database(&self) -> Vec<Vec<u8>> {
         let beside = |suffix: &str| self.home().join(format!("skills.db{suffix}"));
         ["", "-wal"].iter().map(|suffix| std::fs::read(beside(suffix)).unwrap_or_default()).collect()
     }
+}
+
+/// Says that a test, or a part of it, cannot be made here: it must not look like one that has passed.
+#[expect(clippy::print_stderr, reason = "there is nothing else to say it with")]
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+/// Changes who may read, write and enter.
+pub fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Returns every file and folder below one.
+pub fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    for folder in found.clone().iter().filter(|path| path.is_dir()) {
+        found.extend(below(folder));
+    }
+    found
 }
 
 /// How a command ended.

@@ -10,15 +10,6 @@ const MAPPED: &str =
     "    field_mappings: {learner.last_name: {from: name, require: true}, learner.uln: {from: uln, type: uln}}\n";
 const ULN: &str = "1000000035";
 
-const ONE_PAGE: &str = "streams:
-  learners:
-    entity: learner
-    key: id
-    records: '[]'
-    full: {get: /all}
-    deletes: {sweep: always, max: 0.5}
-";
-
 impl World {
     /// Erases whoever has this key, and this ULN.
     fn erase(&self, key: &str, uln: Option<&str>) {

@@ -32,6 +32,16 @@ use crate::store::runs::Outcome;
 use crate::store::{presets, providers};
 use crate::vault;
 
+/// One page of records, all there is.
+const ONE_PAGE: &str = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: /all}
+    deletes: {sweep: always, max: 0.5}
+";
+
 /// Answers a request, told by method and path with query, with a status, further headers, and a body.
 type Script = Box<dyn FnMut(&str) -> (u16, String, String) + Send>;
 

@@ -8,16 +8,6 @@ use crate::sync::replay::{self, Replayed};
 /// A mapping that an empty name does not pass.
 const REQUIRED: &str = "    field_mappings: {learner.last_name: {from: name, require: true}}\n";
 
-/// One page of records, all there is.
-const ONE_PAGE: &str = "streams:
-  learners:
-    entity: learner
-    key: id
-    records: '[]'
-    full: {get: /all}
-    deletes: {sweep: always, max: 0.5}
-";
-
 /// A list of thin records, each with details of its own.
 const DETAILED: &str = "streams:
   learners:

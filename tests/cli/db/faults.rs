@@ -1,48 +1,13 @@
 //! No rights, no room, and files that are not what they seem.
 
-#![expect(clippy::print_stderr, reason = "a test that cannot be made here says so")]
-
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 
 use super::{machine, names, open, text};
-use crate::support::World;
-
-/// Somebody without rights: `nobody`.
-const NOBODY: &str = "65534";
-
-fn chmod(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// Runs a line as another user and returns exit code, stdout and stderr, or nothing where this cannot be done here:
-/// as root every right is there, so that a test of rights would prove nothing.
-pub(crate) fn as_nobody(world: &World, line: &str) -> Option<(i32, String, String)> {
-    let binary = world.home().join("skillsctl-for-all");
-    if !binary.exists() {
-        // The build folder may be closed to others.
-        let built = env!("CARGO_BIN_EXE_skillsctl");
-        if std::fs::hard_link(built, &binary).is_err() {
-            std::fs::copy(built, &binary).unwrap();
-        }
-    }
-    let prefix = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
-    let able = Command::new("setpriv").args(prefix).arg("test").arg("-x").arg(&binary).status();
-    if !able.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: `setpriv` cannot run `{}` as another user here", binary.display());
-        return None;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(prefix).arg(&binary).args(shlex::split(line).unwrap());
-    let own = world.command("version");
-    command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = command.current_dir(world.home()).stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Some((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
-}
+use crate::support::{NOBODY, World, chmod, skipped};
 
 #[test]
 fn a_database_that_cannot_be_written_can_be_read() {
@@ -51,23 +16,23 @@ fn a_database_that_cannot_be_written_can_be_read() {
     chmod(&world.db(), 0o644);
     let before = (std::fs::read(world.db()).unwrap(), names(world.home(), "skills.db"));
     for line in ["org list", "status", "db status", "db check", "config show acme aptem", "record list acme learners"] {
-        let Some((exit, stdout, stderr)) = as_nobody(&world, line) else { return };
+        let Some((exit, stdout, stderr)) = world.as_nobody(line) else { return };
         assert_eq!(exit, 0, "{line}: {stderr}");
         assert!(stdout.contains("acme") || stdout.contains("sound") || !stdout.is_empty(), "{line}: {stdout}");
     }
-    let (exit, _, stderr) = as_nobody(&world, "org suspend acme --json").unwrap();
+    let (exit, _, stderr) = world.as_nobody("org suspend acme --json").unwrap();
     assert!(exit == 12 && stderr.contains("database_read_only"), "{exit} {stderr}");
-    let (exit, _, stderr) = as_nobody(&world, "db restore skills.db --confirm skills.db").unwrap();
+    let (exit, _, stderr) = world.as_nobody("db restore skills.db --confirm skills.db").unwrap();
     assert_ne!(exit, 0, "{stderr}");
     assert!((std::fs::read(world.db()).unwrap(), names(world.home(), "skills.db")) == before, "nothing was created");
     // A backup goes where there are rights.
     let place = world.home().join("place");
     std::fs::create_dir(&place).unwrap();
     chmod(&place, 0o777);
-    let (exit, _, stderr) = as_nobody(&world, "db backup place/copy.db").unwrap();
+    let (exit, _, stderr) = world.as_nobody("db backup place/copy.db").unwrap();
     assert_eq!(exit, 0, "{stderr}");
     assert_eq!(text(&open(&place.join("copy.db")), "SELECT count(*) FROM learners"), "3");
-    let (exit, _, stderr) = as_nobody(&world, "db backup here.db").unwrap();
+    let (exit, _, stderr) = world.as_nobody("db backup here.db").unwrap();
     assert!(exit == 12 && stderr.contains("cannot be written"), "{exit} {stderr}");
 }
 
@@ -75,7 +40,7 @@ fn a_database_that_cannot_be_written_can_be_read() {
 fn a_database_that_cannot_be_read_is_told_and_left() {
     let world = machine(1);
     chmod(world.home(), 0o755);
-    let Some((exit, _, stderr)) = as_nobody(&world, "org list --json") else { return };
+    let Some((exit, _, stderr)) = world.as_nobody("org list --json") else { return };
     assert!(exit == 12 && stderr.contains("database_unreadable"), "{exit} {stderr}");
     chmod(world.home(), 0o700);
 }
@@ -88,7 +53,7 @@ fn changes_that_wait_in_a_log_are_not_left_out_by_those_who_cannot_read_it() {
     writer.execute("UPDATE organizations SET name = 'Only in the log' WHERE slug = 'acme'", []).unwrap();
     // The log keeps the rights it was made with.
     chmod(&world.db(), 0o644);
-    let Some((exit, stdout, stderr)) = as_nobody(&world, "org list --json") else { return };
+    let Some((exit, stdout, stderr)) = world.as_nobody("org list --json") else { return };
     assert!(exit == 12 && stdout.is_empty(), "an older state is no answer: {exit} {stdout} {stderr}");
 }
 
@@ -100,19 +65,18 @@ fn an_older_schema_that_cannot_be_migrated_is_told() {
     drop(database);
     chmod(world.home(), 0o755);
     chmod(&world.db(), 0o644);
-    let Some((exit, _, stderr)) = as_nobody(&world, "org list --json") else { return };
+    let Some((exit, _, stderr)) = world.as_nobody("org list --json") else { return };
     assert!(exit == 12 && stderr.contains("database_read_only") && stderr.contains("db migrate"), "{exit} {stderr}");
-    let (exit, stdout, stderr) = as_nobody(&world, "db status --json").unwrap();
+    let (exit, stdout, stderr) = world.as_nobody("db status --json").unwrap();
     assert!(exit == 0 && stdout.contains("\"read_only\":true"), "{exit} {stdout} {stderr}");
 }
 
 /// Runs a line with no file allowed to grow beyond so many KiB.
 fn with_room(world: &World, kib: usize, line: &str) -> (i32, String) {
-    let mut command = Command::new("sh");
     let own = world.command(line);
-    command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut command = world.program("sh");
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2);
-    command.arg("-c").arg(script).arg(own.get_program()).args(own.get_args()).current_dir(world.home());
+    command.arg("-c").arg(script).arg(own.get_program()).args(own.get_args());
     let output = command.stdin(Stdio::null()).output().unwrap();
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -146,7 +110,7 @@ impl Small {
         let option = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(folder).output();
         if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: no file system can be mounted here");
+            skipped("no file system can be mounted here");
             return None;
         }
         Some(Small(folder.to_owned()))
@@ -259,12 +223,11 @@ fn what_another_user_plants_is_not_followed() {
     let victim = world.file("victim", "precious");
     let at = |name: &str| open.join(name).display().to_string();
     let plant = |name: &str| {
-        let prefix = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "ln", "-s"];
-        let linked = Command::new("setpriv").args(prefix).arg(&victim).arg(open.join(name)).status();
-        linked.is_ok_and(|status| status.success())
+        symlink(&victim, open.join(name)).unwrap();
+        lchown(open.join(name), Some(NOBODY), Some(NOBODY)).is_ok()
     };
     if !plant("new.db") {
-        eprintln!("skipped: nothing can be planted by another user here");
+        skipped("nothing can be planted by another user here");
         return;
     }
     for name in ["key", "copy.db", "skills.db", "skills.db-wal", "skills.db.locks", "other.db-wal", "other.db.locks"] {

@@ -2,7 +2,7 @@
 
 mod backup;
 mod check;
-pub(crate) mod faults;
+mod faults;
 mod migrate;
 mod restore;
 

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::SENTINEL;
-use crate::support::{World, world};
-
-/// Nobody: whoever runs the tests as root must drop to another user, as root may do everything.
-const NOBODY: u32 = 65534;
+use crate::support::{NOBODY, World, world};
 
 /// A machine that belongs to an ordinary user, who runs the program on it.
 struct Ordinary {
@@ -38,10 +35,8 @@ impl Ordinary {
 
     /// Gives a command the user and the environment of this machine.
     fn command(&self, program: &Path, line: &str) -> Command {
-        let as_root = self.world.command(line);
-        let mut command = Command::new(program);
-        command.args(as_root.get_args()).env_clear().current_dir(self.world.home());
-        command.envs(as_root.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command = self.world.program(program);
+        command.args(shlex::split(line).unwrap());
         if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
             command.uid(self.user).gid(self.user);
         }

@@ -1,30 +1,17 @@
 //! Other users of the machine: what the kernel keeps from who is not the service's user, whatever they say they are.
 
-#![expect(clippy::print_stderr, reason = "a test that cannot be made here says so")]
-
 use std::collections::BTreeMap;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::{FOREIGN, two_organizations};
-use crate::support::World;
+use crate::support::{World, below, chmod, skipped};
 
 /// Users that no machine has.
 const SERVICE: u32 = 64_990;
 const TENANT: u32 = 64_991;
-
-/// Returns every file and folder below one.
-fn below(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        found.push(path.clone());
-        if path.is_dir() {
-            below(&path, found);
-        }
-    }
-}
 
 /// A machine whose database belongs to the service's user, and a copy of the program that all may run.
 struct Machine {
@@ -37,30 +24,28 @@ impl Machine {
     /// Returns nothing where users cannot be changed.
     fn new() -> Option<Machine> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can run programs as other users");
+            skipped("only root can run programs as other users");
             return None;
         }
         let world = two_organizations("globex");
         world.all(&["role grant bob tenant acme", "db backup backup.db"]);
-        std::fs::set_permissions(world.home(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        chmod(world.home(), 0o700);
         let programs = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(programs.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        chmod(programs.path(), 0o755);
         let binary = programs.path().join("skillsctl");
         std::fs::copy(env!("CARGO_BIN_EXE_skillsctl"), &binary).unwrap();
-        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+        chmod(&binary, 0o755);
         let machine = Machine { world, binary, _programs: programs };
-        let mut files = vec![machine.world.home().to_owned()];
-        below(machine.world.home(), &mut files);
+        let mut files = below(machine.world.home());
+        files.push(machine.world.home().to_owned());
         files.iter().for_each(|file| chown(file, Some(SERVICE), Some(SERVICE)).unwrap());
         Some(machine)
     }
 
     /// Runs the program as a user; `more` is set besides.
     fn run(&self, user: u32, line: &str, more: &[(&str, &str)]) -> Output {
-        let own = self.world.command("version");
-        let mut command = Command::new(&self.binary);
-        command.args(shlex::split(line).unwrap()).env_clear();
-        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).envs(more.iter().copied());
+        let mut command = self.world.program(&self.binary);
+        command.args(shlex::split(line).unwrap()).envs(more.iter().copied());
         command.uid(user).gid(user).current_dir("/").stdin(Stdio::null()).output().unwrap()
     }
 
@@ -72,8 +57,7 @@ impl Machine {
     }
 
     fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = Vec::new();
-        below(self.world.home(), &mut files);
+        let files = below(self.world.home());
         files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap_or_default())).collect()
     }
 }
@@ -84,8 +68,8 @@ fn who_is_not_the_services_user_reads_and_changes_none_of_its_files() {
     // Held open, so that the files beside the database are there as well.
     let open = machine.world.sql();
     open.execute("UPDATE meta SET value = value", []).unwrap();
-    let mut files = vec![machine.world.home().to_owned()];
-    below(machine.world.home(), &mut files);
+    let mut files = below(machine.world.home());
+    files.push(machine.world.home().to_owned());
     for name in ["skills.db", "skills.db-wal", "skills.db-shm", "skillsctl.key", "backup.db", "skills.db.locks"] {
         assert!(files.iter().any(|file| file.ends_with(name)), "{name} is not there: {files:?}");
     }

@@ -120,11 +120,7 @@ fn what_has_waited_longest_begins_first() {
 #[test]
 fn three_hundred_organizations_need_few_files_and_few_threads() {
     let crowd = crowd(&accounts("well", 300));
-    let mut shell = Command::new("/bin/sh");
-    let inner = crowd.world.command("sync --all --jobs 4");
-    for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
-        shell.env(name, value);
-    }
+    let mut shell = crowd.world.program("/bin/sh");
     let line = format!("ulimit -n 64; exec {} sync --all --jobs 4", env!("CARGO_BIN_EXE_skillsctl"));
     let mut child = shell.args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());

@@ -6,16 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::lab::{Lab, lab};
+use crate::support::skipped;
 
 /// Returns where a program is; says so where it is not.
 fn tool(name: &str) -> Option<String> {
     let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().unwrap();
     let path = String::from_utf8(found.stdout).unwrap().trim().to_owned();
     if path.is_empty() {
-        #[expect(clippy::print_stderr, reason = "a test that is skipped must not look like one that passed")]
-        {
-            eprintln!("SKIPPED: there is no `{name}` on this machine");
-        }
+        skipped(&format!("there is no `{name}` on this machine"));
         return None;
     }
     Some(path)

@@ -154,9 +154,7 @@ fn output_that_nobody_reads_ends_no_sync_early() {
     for (number, line) in
         ["--json | true", ">&- 2>&- <&-", "2>&1 | true", "--json | head -c 5 >/dev/null"].iter().enumerate()
     {
-        let mut shell = std::process::Command::new("/bin/sh");
-        let inner = crowd.world.command("version");
-        shell.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut shell = crowd.world.program("/bin/sh");
         let ended = shell.args(["-c", &format!("{binary} sync --all --force {line}")]).output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(!said.contains("panicked"), "{line}: {said}");

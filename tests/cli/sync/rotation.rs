@@ -175,12 +175,7 @@ fn what_is_pending_can_be_dropped_and_leaves_nothing_behind() {
         .open()
         .query_row("SELECT sealed FROM organization_credentials WHERE stage = 'pending'", [], |row| row.get(0))
         .unwrap();
-    let lies_about = || {
-        std::fs::read_dir(keyed.lab.world.home()).unwrap().any(|entry| {
-            let path = entry.unwrap().path();
-            path.is_file() && std::fs::read(path).unwrap().windows(sealed.len()).any(|window| window == sealed)
-        })
-    };
+    let lies_about = || !keyed.lab.world.holding(&sealed).is_empty();
     assert!(lies_about());
     keyed.lab.run("credential rotate acme aptem --abort").fails(2).says(&["--yes"]);
     let aborted = keyed.lab.world.json("credential rotate acme aptem --abort --yes");

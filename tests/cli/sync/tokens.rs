@@ -10,6 +10,7 @@ use serde_json::json;
 use super::demo::{CLIENT, REFRESH, demo, organization, page, page_of, status, token};
 use super::lab::{Asked, Lab, Server, lab};
 use crate::sandbox::{Failure, Fault};
+use crate::support::below;
 
 const BASE: &str = "{settings.api_url}";
 
@@ -337,14 +338,8 @@ fn tokens_are_sealed_where_they_belong_and_go_with_what_they_belong_to() {
         lab.sync(slug, 0);
     }
     assert_eq!(logins(&server), 2);
-    for folder in [lab.world.home().to_owned(), lab.world.home().join("skills.db.locks")] {
-        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let name = entry.file_name().into_string().unwrap();
-            let bytes = if entry.path().is_file() { std::fs::read(entry.path()).unwrap() } else { Vec::new() };
-            let found = bytes.windows(9).any(|window| window == b"sentinel-");
-            assert!(!found && !name.contains("sentinel"), "{name}");
-        }
-    }
+    assert!(lab.world.holding(b"sentinel-").is_empty());
+    assert!(below(lab.world.home()).iter().all(|path| !path.to_string_lossy().contains("sentinel")));
     // One organization's token in the place of another's opens nothing: there is another login, and no error.
     let database = rusqlite::Connection::open(lab.world.db()).unwrap();
     let swapped = "UPDATE access_tokens SET sealed = (SELECT sealed FROM access_tokens o WHERE o.organization_id <> access_tokens.organization_id)
