@@ -33,7 +33,7 @@ pub(super) fn previous(engine: &Engine<'_>, plan: &Plan, given: &[i64]) -> Resul
     let may_be_tried = |previous: &Credential| {
         let replaced_by = current.iter().find(|current| current.field == previous.field);
         previous.staged_at.is_some_and(|at| in_grace(at, now))
-            && replaced_by.is_some_and(|current| current.version > previous.version)
+            && replaced_by.is_some_and(|current| current.given > previous.given)
     };
     let mut replaced = credentials::together(store.read(), pair, Stage::Previous)?;
     replaced.retain(|credential| credential.stage == Stage::Previous);

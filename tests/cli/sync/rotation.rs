@@ -436,6 +436,35 @@ fn a_refresh_token_that_is_spent_by_its_test_is_replaced_where_it_is_pending() {
 }
 
 #[test]
+fn a_refresh_token_that_was_replaced_is_gone_back_to_as_often_as_it_may_be() {
+    let (mut lab, server) = families();
+    lab.sync("acme", 0);
+    lab.world.run_with_input("credential rotate acme aptem refresh_token --from-stdin", "b1").succeeds();
+    spend(&server, "b2");
+    // The provider replaces it each time; it stays the one that the other has replaced.
+    for hour in [2, 4, 6] {
+        lab.later(60 * hour);
+        let report = lab.sync("acme --full", 0);
+        assert_eq!(report["runs"][0]["fell_back"], true, "hour {hour}: {report}");
+    }
+    // Put aside by a person it is not gone back to.
+    lab.run("credential rollback acme aptem --yes").succeeds();
+    spend(&server, "a5");
+    lab.later(60 * 8);
+    assert_eq!(lab.sync("acme --full", 4)["runs"][0]["fell_back"], false);
+}
+
+/// Uses a refresh token up, as somebody else would.
+fn spend(server: &Server, refresh_token: &str) {
+    let body = format!("grant_type=refresh_token&refresh_token={refresh_token}");
+    let mut stream = std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    write!(stream, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.contains("access_token"), "{answer}");
+}
+
+#[test]
 fn a_provider_that_rotates_gives_a_value_that_is_stored_tested_and_put_in_force() {
     let keyed = keyed(1);
     let rotated = keyed.lab.world.json("credential rotate acme aptem api_key --at-provider");
