@@ -205,7 +205,10 @@ impl Session {
     /// Opens the database for what must have it alone; nobody else uses it until the store is dropped.
     pub(crate) fn store_alone(&self) -> Result<Store> {
         drop(self.store()?);
-        store::alone(&self.paths()?.db)
+        let mut store = store::alone(&self.paths()?.db)?;
+        // What is wrong with it has just been told.
+        self.environment.anchor_folder().map(|folder| store.anchored_in(&folder)).transpose()?;
+        Ok(store)
     }
 
     /// Reads the master key, or two at the time of a rotation, and proves it against the database.

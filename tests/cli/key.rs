@@ -255,8 +255,8 @@ fn a_key_is_retired_once_nothing_needs_it_and_is_then_unknown() {
 #[test]
 fn the_status_needs_no_key_and_says_what_is_wrong_with_one() {
     let mut world = two_tenants();
-    let ok = world.run("key status").succeeds();
-    ok.prints(&["(SKILLSCTL_KEY_FILE)", "in force", "wraps 3 keys"]);
+    let ok = world.run("key status").succeeds().prints(&["(SKILLSCTL_KEY_FILE)", "in force", "wraps 3 keys"]);
+    assert!(!ok.stdout.contains("\\u{"), "{ok}");
     std::fs::set_permissions(world.key(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     world.run("key status").succeeds().prints(&["may be read or changed by others"]);
     std::fs::remove_file(world.key()).unwrap();
@@ -267,6 +267,19 @@ fn the_status_needs_no_key_and_says_what_is_wrong_with_one() {
     assert!(world.json("key status")["sources"][0]["source"].is_null());
     for line in ["status", "org list", "log list", "credential list acme", "config show acme aptem"] {
         world.run(line).succeeds();
+    }
+}
+
+#[test]
+fn a_rotation_is_noted_as_the_last_change_that_was_seen() {
+    let world = two_tenants();
+    for line in ["key rotate --rekey", "key rotate --generate new.key"] {
+        world.run(line).succeeds();
+        let last: i64 = world.sql().query_row("SELECT max(id) FROM audit_log", [], |row| row.get(0)).unwrap();
+        let folder = std::fs::read_dir(world.home().join(".local/state/skillsctl")).unwrap();
+        let anchor = folder.map(|entry| entry.unwrap().path()).find(|path| path.extension().unwrap() == "anchor");
+        let noted = std::fs::read_to_string(anchor.unwrap()).unwrap();
+        assert!(noted.contains(&format!("\"id\":{last}")), "{line}: {last} in {noted}");
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::KeySource;
 use crate::error::{Exit, UserError};
-use crate::output::{Cell, Look, block, instant, instant_or_null};
+use crate::output::{Cell, Look, State, block, instant, instant_or_null};
 use crate::secrets::KeyId;
 use crate::session::Session;
 use crate::store::keys::{self, Registered};
@@ -143,12 +143,12 @@ fn retired(connection: &Connection, registered: &[Registered]) -> Result<Vec<Ret
 fn drawn(status: &Status, look: &Look) -> String {
     let sources = status.sources.iter().map(|source| {
         let place = source.source.as_deref().unwrap_or("nowhere");
-        let said = match (&source.key_id, source.state, &source.problem) {
-            (Some(id), Some("in_force"), _) => format!("{id}, {}", look.ok("in force")),
-            (Some(id), Some(state), _) => format!("{id}, {}", look.bad(state)),
-            (_, _, problem) => look.bad(problem.as_deref().unwrap_or("cannot be read")),
+        let state = match source.state {
+            Some("in_force") => Cell::state(State::Ok, "in force"),
+            Some(state) => Cell::state(State::Failed, state),
+            None => Cell::state(State::Failed, source.problem.as_deref().unwrap_or("cannot be read")),
         };
-        vec![Cell::text(source.role), Cell::text(place), Cell::text(said)]
+        vec![Cell::text(source.role), Cell::text(place), Cell::text_or_empty(source.key_id.as_ref()), state]
     });
     let keys = status.keys.iter().map(|key| {
         let state = match key.replaced_at {
