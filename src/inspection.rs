@@ -1,4 +1,5 @@
-//! Looks into a database whose pages are sound: whether what stands in its rows can be read, fits, and opens.
+//! Looks into a database whose pages are sound, and of the newest schema: whether what stands in its rows can be read, fits,
+//! and opens.
 
 use std::collections::BTreeSet;
 
@@ -133,9 +134,7 @@ pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened>
         let outcome = vault.unwraps(&wrapped);
         tell(&mut opened.closed, &mut opened.keys, || wrapped.place.to_string(), outcome);
     }
-    let has_deposits = deposits::are_there(connection)?;
-    let pairs = if has_deposits { sealing_keys::all(connection)? } else { Vec::new() };
-    for pair in pairs {
+    for pair in sealing_keys::all(connection)? {
         // The public half is in the clear: another one in its place would have what is deposited sealed to a stranger.
         if let Err(error) = vault.prove(&pair) {
             opened.closed.push(finding(Check::Sealed, format!("sealing_keys {}", pair.id), error.message));
@@ -157,8 +156,7 @@ pub(crate) fn open_all(connection: &Connection, vault: &Vault) -> Result<Opened>
             let outcome = vault.token_opens(connection, &organization, found);
             tell(&mut opened.closed, &mut opened.tokens, || found.place(), outcome);
         }
-        let waiting = if has_deposits { deposits::all(connection, organization.id)? } else { Vec::new() };
-        for deposit in waiting {
+        for deposit in deposits::all(connection, organization.id)? {
             let place = || format!("credential_deposits {}/{}/{}", organization.slug, deposit.provider, deposit.field);
             let outcome = vault.opens_deposit(connection, &organization, &deposit);
             tell(&mut opened.closed, &mut opened.deposits, place, outcome);

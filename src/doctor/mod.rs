@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::config::{Environment, KeyFlags};
 use crate::error::{Exit, UserError};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::vault::Vault;
 
 /// How something stands.
@@ -57,6 +57,13 @@ pub(crate) struct Ground<'a> {
     /// Proves the master key to the database.
     pub(crate) unlock: &'a dyn Fn(&Store) -> Result<Vault>,
     pub(crate) now: DateTime<Utc>,
+}
+
+impl Ground<'_> {
+    /// Returns the database, if it can be opened and has the newest schema: settings and runs of an older one are not to be read.
+    fn up_to_date(&self) -> Option<&Store> {
+        self.store.ok().filter(|store| store.schema().is_ok_and(|schema| schema == store::newest_schema()))
+    }
 }
 
 /// A check. It has nothing to say where what it looks at is not there, or what it needs cannot be read.

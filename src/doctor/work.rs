@@ -25,7 +25,7 @@ const LATE: TimeDelta = TimeDelta::hours(2);
 
 /// When the last backup was made, and whether it is still there.
 pub(super) fn backup(ground: &Ground<'_>) -> Result<Vec<Said>> {
-    let Ok(store) = ground.store else { return Ok(Vec::new()) };
+    let Some(store) = ground.up_to_date() else { return Ok(Vec::new()) };
     let hint = "`skillsctl db backup FILE` makes one; docs/systemd has a timer for each night";
     let Some((at, path)) = audit::last(store.read(), "db backup")? else {
         let none = organizations::all(store.read(), true)?.is_empty();
@@ -112,7 +112,7 @@ pub(super) fn schedule(ground: &Ground<'_>) -> Result<Vec<Said>> {
 
 /// Which providers may be called without TLS, or in private networks.
 pub(super) fn network(ground: &Ground<'_>) -> Result<Vec<Said>> {
-    let Ok(store) = ground.store else { return Ok(Vec::new()) };
+    let Some(store) = ground.up_to_date() else { return Ok(Vec::new()) };
     let library = Library::read(store.read())?;
     let (mut said, mut private) = (Vec::new(), 0);
     for organization in organizations::all(store.read(), false)? {
@@ -166,7 +166,7 @@ pub(super) fn anchor(ground: &Ground<'_>) -> Result<Vec<Said>> {
 }
 
 fn overviews(ground: &Ground<'_>) -> Result<Vec<Overview>> {
-    let Ok(store) = ground.store else { return Ok(Vec::new()) };
+    let Some(store) = ground.up_to_date() else { return Ok(Vec::new()) };
     let is_running = |organization: &str, provider: &str| lock::is_held(store.path(), organization, provider);
     overview::of(store.read(), organizations::all(store.read(), false)?, ground.now, &is_running)
 }

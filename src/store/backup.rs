@@ -115,14 +115,7 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<Contents> {
     let contents = Contents::read(&moment)?;
     let mut copy = quick(to)?;
     copy.pragma_update(None, "journal_mode", "OFF")?;
-    match Copying::new(&moment, &mut copy)?.step(-1)? {
-        StepResult::Done => {}
-        _ => {
-            return Err(UserError::new(Exit::Locked, "database_locked", "the database is locked by another process")
-                .hint("wait for it to finish; `skillsctl status` shows what is running")
-                .into());
-        }
-    }
+    pages(&moment, &mut copy)?;
     drop(moment);
     copy.close().map_err(|(_, error)| error)?;
     // One file that needs nothing beside it, however it is read. Exclusive, so that no `-shm` comes to be.
@@ -131,6 +124,16 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<Contents> {
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
     copy.close().map_err(|(_, error)| error)?;
     Ok(contents)
+}
+
+/// Copies all pages of a database to another one.
+pub(super) fn pages(from: &Connection, to: &mut Connection) -> Result<()> {
+    match Copying::new(from, to)?.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(UserError::new(Exit::Locked, "database_locked", "the database is locked by another process")
+            .hint("wait for it to finish; `skillsctl status` shows what is running")
+            .into()),
+    }
 }
 
 /// Opens a file in the making: what is not safe on disk yet is nobody's loss.

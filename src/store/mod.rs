@@ -45,7 +45,7 @@ use rusqlite::TransactionBehavior;
 
 pub(crate) use failure::{explained, user_error};
 pub(crate) use migrate::{Upgraded, newest_schema, steps_from};
-pub(crate) use open::{alone, create, is_private, look, open, open_for_roles};
+pub(crate) use open::{alone, brought_up_to_date, create, is_private, look, open, open_for_roles};
 pub(crate) use tenant::{May, open_for_tenant};
 pub(crate) use text::{hash, stamp};
 pub(crate) use unfinished::Replace;

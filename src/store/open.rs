@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::maintenance::{self, Hold, Make};
 use super::migrate::{self, Upgraded};
-use super::{Store, meta};
+use super::{Store, backup, meta};
 use crate::error::{Exit, UserError};
 
 /// How long a writer waits for another one.
@@ -83,6 +83,20 @@ pub(crate) fn look(path: &Path) -> Result<Store> {
     }
     connection.pragma_update(None, "query_only", "ON")?;
     prepare(connection, path, hold, None)
+}
+
+/// Returns a copy in memory, brought up to date, of a database that was looked at and is older: what reads settings and sealed
+/// values knows the newest schema alone. `None` for one that has it.
+pub(crate) fn brought_up_to_date(looked_at: &Store) -> Result<Option<Store>> {
+    let Store { connection, path, .. } = looked_at;
+    if !migrate::is_older(connection, path)? {
+        return Ok(None);
+    }
+    let mut copy = Connection::open_in_memory()?;
+    backup::pages(connection, &mut copy)?;
+    migrate::run(&mut copy, path, DateTime::UNIX_EPOCH)?;
+    copy.pragma_update(None, "query_only", "ON")?;
+    Ok(Some(prepare(copy, path, Hold::default(), None)?))
 }
 
 /// Opens a database as it is for one who may not bring its schema up to date; an older one is refused.

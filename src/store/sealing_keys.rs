@@ -33,19 +33,19 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredPair> {
     })
 }
 
-/// Returns all pairs, the one in force first.
+/// Returns all pairs, the one in force first; none of an older schema.
 pub(crate) fn all(connection: &Connection) -> Result<Vec<StoredPair>> {
+    if !deposits::are_there(connection)? {
+        return Ok(Vec::new());
+    }
     let mut statement =
         connection.prepare_cached("SELECT * FROM sealing_keys ORDER BY retired_at IS NULL DESC, rowid")?;
     let rows = statement.query_map([], from_row)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Returns the private halves as master keys wrap them; none of an older schema.
+/// Returns the private halves as master keys wrap them.
 pub(super) fn wrapped(connection: &Connection) -> Result<Vec<Wrapped>> {
-    if !deposits::are_there(connection)? {
-        return Ok(Vec::new());
-    }
     let pairs = all(connection)?.into_iter();
     let wrapped =
         |StoredPair { id, key_id, wrapped, .. }| Wrapped { place: Place::OpeningKey { id }, key_id, sealed: wrapped };

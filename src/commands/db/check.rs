@@ -10,6 +10,7 @@ use crate::inspection;
 use crate::output::{Cell, block};
 use crate::session::Session;
 use crate::store::check::{self, Finding};
+use crate::store::{self, Store};
 
 /// Check the database for damage; nothing is written
 ///
@@ -50,13 +51,22 @@ pub(crate) fn run(args: &CheckArgs, session: &Session) -> Result<Exit> {
     let vault = args.deep.then(|| session.vault(&store)).transpose()?;
     let mut findings = check::unsound(connection);
     findings.extend(check::damaged_rows(connection));
-    findings.extend(inspection::documents(connection));
-    findings.extend(inspection::sealed(connection));
     let mut opened = None;
-    if let Some(vault) = &vault {
-        let all = inspection::open_all(connection, vault)?;
-        opened = Some(all.credentials);
-        findings.extend(all.closed);
+    match store::brought_up_to_date(&store) {
+        Ok(newer) => {
+            let connection = newer.as_ref().map_or(connection, Store::read);
+            findings.extend(inspection::documents(connection));
+            findings.extend(inspection::sealed(connection));
+            if let Some(vault) = &vault {
+                let all = inspection::open_all(connection, vault)?;
+                opened = Some(all.credentials);
+                findings.extend(all.closed);
+            }
+        }
+        Err(error) => {
+            let problem = format!("cannot be brought up to date: {error:#}");
+            findings.push(Finding { check: check::Check::Documents, place: "database".into(), problem });
+        }
     }
     let checked = Checked {
         path: absolute(store.path()),

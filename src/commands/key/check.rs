@@ -8,6 +8,7 @@ use crate::error::Exit;
 use crate::inspection;
 use crate::output::{Cell, block};
 use crate::session::Session;
+use crate::store;
 
 /// Open everything that is sealed with the keys at hand; nothing is written
 ///
@@ -41,7 +42,8 @@ struct Closed {
 pub(crate) fn run(_args: &CheckArgs, session: &Session) -> Result<Exit> {
     let store = session.look()?;
     let vault = session.vault(&store)?;
-    let opened = inspection::open_all(store.read(), &vault)?;
+    let newer = store::brought_up_to_date(&store)?;
+    let opened = inspection::open_all(newer.as_ref().unwrap_or(&store).read(), &vault)?;
     let checked = Checked {
         all_open: opened.closed.is_empty(),
         key_ids: vault.key_ids().iter().map(ToString::to_string).collect(),

@@ -126,3 +126,18 @@ fn a_killed_migration_is_done_or_not_begun() {
     world.run("db migrate").succeeds();
     assert_eq!(names(world.home(), ".skills"), [""; 0]);
 }
+
+#[test]
+fn a_database_of_an_older_schema_is_looked_at_as_it_is_and_found_sound() {
+    let world = old();
+    let before = std::fs::read(world.db()).unwrap();
+    world.run("db check --deep").succeeds().prints(&["sound, all 2 credentials open"]);
+    world.run("key check").succeeds().prints(&["1 keys, 2 credentials, 0 tokens and 0 deposits open"]);
+    let examined = world.json("doctor");
+    assert_eq!(examined["failures"], 0, "{examined}");
+    assert_eq!((schema(&world).as_str(), std::fs::read(world.db()).unwrap() == before), ("1", true));
+    // What is wrong with one is found all the same.
+    world.sql().execute("UPDATE organization_credentials SET sealed = zeroblob(length(sealed))", []).unwrap();
+    world.run("key check").fails(8).prints(&["acme/aptem/api_key"]);
+    world.run("db check --json").fails(12).prints(&["not of the form of a sealed value"]);
+}
