@@ -136,12 +136,12 @@ pub(crate) struct Wanted<'a> {
 
 /// Returns rows, newest first.
 pub(crate) fn list(connection: &Connection, wanted: &Wanted<'_>) -> Result<Vec<Row>> {
-    // A preset, a provider or a path may be named like an organization.
+    // A preset, a provider, a path or a user may be named like an organization.
     let mut statement = connection.prepare(
         "SELECT * FROM audit_log
          WHERE (:organization IS NULL
                 OR (subject = :organization OR substr(subject, 1, length(:organization) + 1) IN (:organization || '/', :organization || ':'))
-                   AND substr(action, 1, instr(action || ' ', ' ') - 1) NOT IN ('preset', 'provider', 'db', 'log'))
+                   AND substr(action, 1, instr(action || ' ', ' ') - 1) NOT IN ('preset', 'provider', 'db', 'log', 'retention', 'role', 'sealing-key'))
            AND (:actor IS NULL OR instr(actor, :actor) > 0)
            AND (:action IS NULL OR action = :action OR substr(action, 1, length(:action) + 1) = :action || ' ')
            AND (:since IS NULL OR at >= :since)

@@ -186,6 +186,14 @@ pub(crate) fn gone(slug: &str) -> UserError {
         .hint("a backup from before may hold it; `skillsctl org list --all` shows when it was deleted")
 }
 
+/// Fails for an organization that was purged, as of this transaction: nothing of it may come to be again.
+pub(crate) fn not_purged(tx: &Connection, slug: &Slug) -> Result<()> {
+    match find(tx, slug.as_str())? {
+        Some(organization) if organization.purged_at.is_some() => Err(gone(slug.as_str()).into()),
+        _ => Ok(()),
+    }
+}
+
 /// Stores a new organization and returns its id. A slug that is taken is a conflict.
 pub(crate) fn insert(tx: &Connection, new: &NewOrganization, now: DateTime<Utc>) -> Result<i64> {
     if let Some(taken) = find(tx, new.slug.as_str())? {

@@ -9,7 +9,7 @@ use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
 use crate::secrets::{self, DepositContext, OpeningKey, SealingKey, Secret};
 use crate::store::deposits::{self, Deposit, NewDeposit};
-use crate::store::organizations::Organization;
+use crate::store::organizations::{self, Organization};
 use crate::store::providers::Provider;
 use crate::store::sealing_keys::{self, NewPair, StoredPair};
 use crate::store::{Connection, Keep, Store, audit, credentials, stamp};
@@ -69,6 +69,7 @@ pub(crate) fn deposit(
     (field, value): (&Name, &Secret),
     (by, now): (&str, DateTime<Utc>),
 ) -> Result<Deposit> {
+    organizations::not_purged(tx, &organization.slug)?;
     let pair = (organization.id, provider.id);
     let replaces = credentials::find(tx, pair.0, pair.1, field.as_str())?.map(|current| current.given);
     let new = NewDeposit {

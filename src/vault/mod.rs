@@ -17,7 +17,7 @@ pub(crate) use tokens::KeptToken;
 use crate::error::{Exit, UserError};
 use crate::secrets::{AssociatedData, DataKey, DekContext, KeyId, MasterKey, Names, OpeningKey};
 use crate::store::keys::{self, Place, Registered, Wrapped, WrappedKey};
-use crate::store::organizations::Organization;
+use crate::store::organizations::{self, Organization};
 use crate::store::{Connection, Store};
 
 /// The master keys at hand that this database needs, each proved to be what it says.
@@ -144,6 +144,8 @@ impl Vault {
         version: i64,
         now: DateTime<Utc>,
     ) -> Result<DataKey> {
+        // Who seals may have waited for the value since it was there.
+        organizations::not_purged(tx, &organization.slug)?;
         let key = DataKey::generate(&SystemRandom::new())?;
         let wrapped = self.in_force().wrap(&key, &self.wrapping(organization, version))?;
         keys::insert_data_key(tx, organization.id, &WrappedKey { version, key_id: self.key_id(), wrapped }, now)?;

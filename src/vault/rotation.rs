@@ -204,8 +204,14 @@ pub(crate) fn retire(store: &mut Store, id: KeyId, change: &Change<'_>) -> Resul
 /// Returns the error of something wrapped that does not open under its own master key.
 pub(super) fn unreadable(place: &Place, key_id: KeyId) -> UserError {
     let message = format!("`{place}` does not open under the master key `{key_id}`");
-    UserError::new(Exit::Key, "data_key_unreadable", message).hint(
-        "it was changed or moved in the database: restore a backup, or set the credentials of the organization again; \
-         `skillsctl key check` lists all that does not open",
-    )
+    let anew = match place {
+        Place::DataKey { .. } => "set the credentials of the organization again",
+        Place::OpeningKey { .. } => {
+            "run `skillsctl credential sealing-key create --rekey`, and set again what is deposited to it"
+        }
+    };
+    UserError::new(Exit::Key, "data_key_unreadable", message).hint(format!(
+        "it was changed or moved in the database: restore a backup, or {anew}; `skillsctl key check` lists all that does not \
+         open"
+    ))
 }

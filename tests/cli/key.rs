@@ -121,7 +121,7 @@ fn nothing_that_the_old_key_opens_is_left_in_the_files_after_a_rotation() {
     assert!(!before[..2].iter().any(|value| holds(&world, value)), "an old wrapped key is still there");
     std::fs::copy(&new, world.key()).unwrap();
     let before = wrapped(&world);
-    world.run("key rotate --rekey").succeeds();
+    world.run("key rotate --rekey").succeeds().says(&["the new sealing key"]);
     assert!(!before.iter().any(|value| holds(&world, value)), "an old sealed value is still there");
 }
 

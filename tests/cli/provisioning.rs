@@ -429,6 +429,7 @@ fn a_public_key_that_somebody_else_has_put_there_is_found_by_the_master_key_and_
     let said = "was not made with the master key of this database";
     world.run("sync acme --provider aptem").fails(8).says(&[said, "--rekey"]);
     world.run("credential sealing-key create --json").fails(8);
+    world.run("key rotate --generate new.key --json").fails(8).says(&["sealing-key create --rekey"]);
     assert_eq!(world.json("credential sealing-key create --rekey")["outcome"], "replaced");
     deposit(&world, "acme aptem api_key", SENTINEL);
     world.run("credential sealing-key show").succeeds();

@@ -1,5 +1,9 @@
 //! `org purge` through the binary.
 
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::seed::Ran;
@@ -149,6 +153,33 @@ fn a_run_under_way_keeps_an_organization_from_being_purged() {
 
 /// What the documentation says of backups, both ways: with the key they were made under their credentials open, without it
 /// nothing does.
+#[test]
+fn what_waits_for_its_value_seals_nothing_for_an_organization_that_was_purged_meanwhile() {
+    for line in [
+        "credential set acme aptem api_key --from-stdin --json",
+        "credential set acme aptem api_key --from-stdin --sealed --json",
+        "credential rotate acme aptem api_key --from-stdin --pending-only --json",
+    ] {
+        let world = machine();
+        let mut waiting = world.command(line);
+        waiting.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut waiting = waiting.spawn().unwrap();
+        let locks = world.home().join("skills.db.locks/maintenance");
+        while std::fs::File::open(&locks).is_ok_and(|file| file.try_lock().is_ok()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // It has read what it needs by then, and waits.
+        std::thread::sleep(Duration::from_millis(500));
+        world.run("org delete acme --yes").succeeds();
+        world.run("org purge acme --confirm acme").succeeds();
+        waiting.stdin.take().unwrap().write_all(b"typed-meanwhile-0").unwrap();
+        let ended = waiting.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), said.contains("org_purged")), (Some(5), true), "{line}: {said}");
+        assert_eq!(rows(&world, "acme"), [], "{line}");
+    }
+}
+
 #[test]
 fn a_backup_from_before_a_purge_opens_with_the_master_key_and_with_no_other() {
     let world = machine();

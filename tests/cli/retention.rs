@@ -86,6 +86,11 @@ fn a_sync_of_everything_applies_it_once_a_day_and_says_what_went() {
     world.at("2027-06-02T09:00:00Z");
     world.run("sync --all").succeeds().says(&["removed"]);
     assert_eq!(world.json("retention show")["applied_at"], "2027-06-02T09:00:00.000Z");
+    // Also a day on which nothing is too old.
+    world.at("2027-06-03T09:00:00Z");
+    let ended = world.run("sync --all").succeeds();
+    assert!(!ended.stderr.contains("warning"), "{ended}");
+    assert_eq!(world.json("retention show")["applied_at"], "2027-06-03T09:00:00.000Z");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::output::{Cell, pairs};
 use crate::secrets::hex;
 use crate::session::Session;
 use crate::store::sealing_keys;
-use crate::store::{deposits, stamp};
+use crate::store::{Keep, deposits, stamp};
 use crate::vault;
 
 /// Show and make the public key that values are deposited to where there is no master key
@@ -122,6 +122,10 @@ fn create(args: &CreateArgs, session: &Session) -> Result<Exit> {
         change::record(tx, session, ("sealing-key create", &id), (before, Some(&id)))?;
         Ok(Created { outcome: if present.is_some() { "replaced" } else { "created" }, id })
     })?;
+    if session.keep == Keep::Yes && created.outcome == "replaced" {
+        // The private half that was replaced is gone, unless a deposit needs it.
+        store.checkpoint()?;
+    }
     session.output.one("SealingKeyCreated", &created, |_| format!("{}, {}", created.outcome, created.id))?;
     session.note_dry_run();
     Ok(Exit::Done)

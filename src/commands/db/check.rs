@@ -104,6 +104,7 @@ fn mend(finding: &Finding) -> String {
         (check::Check::Structure | check::Check::References | check::Check::Schema, _) => None,
         (_, "organization_integration_overrides") => Some("skillsctl override edit"),
         (_, "organizations") => Some("skillsctl org edit"),
+        (_, "role_grants") => Some("skillsctl role grant"),
         (_, "sealing_keys") => Some("skillsctl credential sealing-key create --rekey"),
         (_, "organization_credentials" | "data_keys" | "credential_deposits") => Some("skillsctl credential set"),
         (_, "provider_manifests" | "integration_providers") => Some("skillsctl provider add"),

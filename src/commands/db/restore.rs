@@ -124,6 +124,11 @@ fn warnings(candidate: &restore::Candidate, was_another: bool, key_fits: Option<
     }
     warnings
         .push("credentials and settings are those of the backup: what was changed since is as it was then".to_owned());
+    warnings.push(
+        "what was taken away since is back: roles that were revoked, persons who were erased, organizations that were purged; \
+         the audit of the database that was there tells which, and it is to be done again"
+            .to_owned(),
+    );
     warnings
 }
 

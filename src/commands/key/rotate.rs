@@ -12,7 +12,7 @@ use crate::error::{Exit, UserError};
 use crate::output::{Cell, pairs};
 use crate::secrets::MasterKey;
 use crate::session::Session;
-use crate::store::{Keep, Store, organizations};
+use crate::store::{Keep, Store, organizations, sealing_keys};
 use crate::vault::{self, Rotated, Vault};
 
 /// Put another master key in force, or give organizations new data keys
@@ -146,6 +146,10 @@ fn rekey(org: Option<&str>, store: &mut Store, vault: &Vault, session: &Session)
         "if a key has leaked, replace the credentials at the providers, and here: `skillsctl credential set`"
             .to_owned(),
     ];
+    if org.is_none() && sealing_keys::in_force(store.read())?.is_some() {
+        done.next
+            .push("tell who pins it the id of the new sealing key: `skillsctl credential sealing-key show`".to_owned());
+    }
     Ok(done)
 }
 

@@ -27,7 +27,11 @@ fn a_backup_takes_the_place_of_the_database_which_is_kept() {
     let world = moved_on();
     let before = std::fs::read(world.home().join("monday.db")).unwrap();
     let ended = world.run("db restore monday.db --confirm skills.db").succeeds();
-    ended.prints(&["restored", "2 organizations"]).says(&["is kept in", "skills.db.replaced-20261130T090000Z"]);
+    ended.prints(&["restored", "2 organizations"]).says(&[
+        "is kept in",
+        "skills.db.replaced-20261130T090000Z",
+        "roles that were revoked, persons who were erased",
+    ]);
     assert_eq!(slugs(&world.db()), "acme,umbra");
     assert_eq!(names(world.home(), "skills.db.replaced"), ["skills.db.replaced-20261130T090000Z"]);
     let kept = world.home().join("skills.db.replaced-20261130T090000Z");
