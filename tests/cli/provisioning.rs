@@ -67,12 +67,18 @@ fn kind_provider(world: &World, organization: &str) {
 fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its_credentials_in() {
     let mut world = world();
     world.at(&chrono::Utc::now().to_rfc3339());
+    // What may be called is for a super admin to say, and the job needs not.
+    for frequency in ["sync_frequency: hourly", "sync_frequency: daily"] {
+        let defaults = format!("allow_insecure_http: true\n    {frequency}");
+        world.file("defaults.yaml", &world.changed_preset("aptem_hubspot", frequency, &defaults));
+        world.run("preset apply -f defaults.yaml --yes").succeeds();
+    }
     let sealing_key = world.json("credential sealing-key show")["id"].as_str().unwrap().to_owned();
     lose_key(&mut world);
     let sandbox = Sandbox::start(Config { learners: 5, employers: 3, ..Config::default() }).unwrap();
     let portal = portal_id("acme").to_string();
     for (name, value) in [
-        ("USER", "ci"),
+        ("SKILLSCTL_TEST_USER", "ci"),
         ("SKILLSCTL_SEALING_KEY", &*sealing_key),
         ("ORG", "acme"),
         ("ORG_NAME", "Acme Training Ltd"),
