@@ -228,7 +228,7 @@ fn the_report_for_scripts_has_these_fields() {
         "already_run already_running deferred dry_run duration_ms failed interrupted kind not_begun ok partial runs started_at \
          total v"
     );
-    let tally = "adopted bytes deleted filtered inserted over_cap pages quarantined read requests retries unchanged \
+    let tally = "adopted bytes deleted erased filtered inserted over_cap pages quarantined read requests retries unchanged \
                  updated waited_ms";
     assert_eq!(keys(&report["total"]), tally);
     let own = "duration_ms error fell_back organization outcome provider reread run warnings";
