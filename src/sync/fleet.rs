@@ -186,9 +186,7 @@ fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wante
         }
         // A lock file of another user, say: this pair's trouble alone.
         Err(error) => {
-            let error = UserError::new(Exit::Locked, "lock_unusable", format!("{error:#}"))
-                .hint("check the owner and mode of the folder of locks beside the database");
-            return nothing(Outcome::Failed.as_str(), Some(error));
+            return nothing(Outcome::Failed.as_str(), Some(lock::unusable(&error)));
         }
     };
     mutants::point("lock taken");

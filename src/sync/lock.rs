@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::{File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
+use crate::error::{Exit, UserError};
 use crate::locks;
 use crate::mutants;
 
@@ -95,6 +96,17 @@ pub(crate) fn take(database: &Path, (organization, provider): (&str, &str), now:
         .with_context(|| format!("locking `{}`", path.display()))?;
     Holder::here(now).write(&file).with_context(|| format!("writing the lock `{}`", path.display()))?;
     Ok(Taken::Free(RunLock { _file: file }))
+}
+
+/// Returns what is to be said of a lock that could not be used: to write who holds it wants room, too.
+pub(super) fn unusable(error: &anyhow::Error) -> UserError {
+    let kind = error.root_cause().downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+        return UserError::new(Exit::Database, "disk_full", format!("{error:#}"))
+            .hint("free some space and run the command again");
+    }
+    UserError::new(Exit::Locked, "lock_unusable", format!("{error:#}"))
+        .hint("check the owner and mode of the folder of locks beside the database")
 }
 
 /// Removes the file of a lock that the caller holds, of an organization that is gone for good.

@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::lock;
 use crate::config::now;
 use crate::connector::{Keeper, Stored, Token};
 use crate::domain::names::Name;
-use crate::error::{Exit, UserError};
+use crate::error::UserError;
 use crate::locks::{self, Held};
 use crate::secrets::Secret;
 use crate::store::credentials::Stage;
@@ -95,10 +96,8 @@ impl Keeper for Tokens<'_> {
         let folder = locks::folder(self.store().path());
         let name = format!("token-{}-{}", self.organization.slug, self.provider.slug);
         locks::try_hold(&folder, &name).map_err(|error| {
-            let message = format!("the lock `{}` cannot be used: {error}", folder.join(&name).display());
-            UserError::new(Exit::Locked, "lock_unusable", message)
-                .hint("check the owner and mode of the folder of locks beside the database")
-                .into()
+            let what = format!("using the lock `{}`", folder.join(&name).display());
+            lock::unusable(&anyhow::Error::from(error).context(what)).into()
         })
     }
 
