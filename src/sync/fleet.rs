@@ -186,7 +186,12 @@ fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wante
         }
         // A lock file of another user, say: this pair's trouble alone.
         Err(error) => {
-            return nothing(Outcome::Failed.as_str(), Some(lock::unusable(&error)));
+            let error = lock::unusable(&error);
+            // But a full disk is everybody's.
+            if error.exit == Exit::Database {
+                return failed(engine, names, error.into(), 0);
+            }
+            return nothing(Outcome::Failed.as_str(), Some(error));
         }
     };
     mutants::point("lock taken");

@@ -125,6 +125,7 @@ fn a_ci_job_without_a_key_provisions_an_organization_and_the_next_sync_takes_its
     find_key(&mut world);
     world.set("USER", "admin");
     assert_eq!(world.run("db check --deep").succeeds().stdout.matches("sound").count(), 1);
+    world.set("SKILLSCTL_TEST_USER", "admin");
     let synced = world.json("sync acme");
     assert_eq!(synced["ok"], 2, "{synced}");
     assert_eq!(world.json("record list acme learners")["items"].as_array().unwrap().len(), 5);
