@@ -10,6 +10,19 @@ use unicode_security::skeleton;
 
 use crate::error::{Exit, UserError};
 
+/// Returns whether a character acts on a terminal, turns text round, or cannot be seen: what names may not have, and what is
+/// written out where text from elsewhere is shown.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Subdomains that belong to the platform itself or would mislead its users.
 const RESERVED: [&str; 25] = [
     "www",

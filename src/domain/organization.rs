@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::names::{Slug, composed};
+use super::names::{self, Slug, composed};
 use super::secretlike;
 use crate::error::nearest;
 
@@ -29,17 +29,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 
 /// Returns the text if no character of it acts on a terminal, turns text round or cannot be seen.
 fn visible(text: &str) -> Result<String, String> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c,
-                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{fff0}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}')
-    };
-    match text.chars().find(|c| hidden(*c)) {
+    match text.chars().find(|c| names::is_hidden(*c)) {
         Some(c) => Err(format!("the character {} cannot be seen and is not allowed", c.escape_unicode())),
         None => Ok(text.to_owned()),
     }

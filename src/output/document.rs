@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::show::is_hidden;
+use crate::domain::names::is_hidden;
 use crate::error::{Exit, UserError, nearest};
 
 /// A list as one document.

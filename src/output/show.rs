@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::domain::names::is_hidden;
+
 /// Combining marks a letter may carry before the rest is left out; no living script needs more.
 const MOST_MARKS: usize = 4;
 
@@ -97,18 +99,6 @@ pub(crate) fn paint(text: &str, colors: bool) -> String {
         safe.text.push_str("\x1b[0m");
     }
     safe.text
-}
-
-/// Returns whether a character acts on the terminal, turns text round, or cannot be seen.
-pub(super) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Text being made safe, with the length of the run of combining marks it ends in.

@@ -98,8 +98,7 @@ pub(crate) fn counts(connection: &Connection) -> Result<HashMap<String, i64>> {
 
 /// Returns whether a database knows of deposits at all: not one of an older schema, looked at as it is.
 pub(crate) fn are_there(connection: &Connection) -> Result<bool> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'credential_deposits'";
-    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
+    Ok(connection.table_exists(None, "credential_deposits")?)
 }
 
 /// Returns all deposits, each with the place it stands in; none of an older schema.
