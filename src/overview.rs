@@ -17,6 +17,7 @@ use crate::store::credentials::Since;
 use crate::store::organizations::{Organization, Status};
 use crate::store::providers::Provider;
 use crate::store::runs::{self, Outcome, Run};
+use crate::store::state::{self, Doubted};
 use crate::store::{Connection, credentials, deposits, overrides, quarantine, requests};
 use crate::sync::due::seed;
 
@@ -97,6 +98,8 @@ pub(crate) struct Overview {
     pub(crate) old_credentials: Vec<Name>,
     pub(crate) missing_settings: Vec<Name>,
     pub(crate) quarantined: u64,
+    /// Why the last reads of its streams were not proved complete.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// Says whether a run of an organization's provider is under way in some process.
@@ -141,6 +144,7 @@ struct Known {
     deposited: HashMap<(i64, i64), BTreeSet<Name>>,
     quarantined: HashMap<(i64, i64), u64>,
     requested: HashMap<(i64, i64), DateTime<Utc>>,
+    doubted: Doubted,
 }
 
 impl Known {
@@ -153,7 +157,16 @@ impl Known {
             deposited: deposits::fields_waiting(connection)?,
             quarantined: quarantine::counts(connection)?,
             requested: requests::open(connection)?,
+            doubted: state::doubted(connection)?,
         })
+    }
+}
+
+impl Known {
+    /// Returns why reads of a pair were not proved complete, each with its stream.
+    fn doubts(&self, pair: (i64, i64)) -> Vec<String> {
+        let streams = self.doubted.get(&pair).into_iter().flatten();
+        streams.flat_map(|(stream, read)| read.lines().map(move |line| format!("{stream}: {line}"))).collect()
     }
 }
 
@@ -223,6 +236,7 @@ impl Pair<'_> {
             missing_credentials,
             missing_settings,
             quarantined: known.quarantined.get(&ids).copied().unwrap_or(0),
+            doubts: known.doubts(ids),
             last_run,
             organization: (*organization).clone(),
         })

@@ -48,6 +48,8 @@ struct Row {
     old_credentials: Vec<Name>,
     missing_settings: Vec<Name>,
     quarantined: u64,
+    /// Why the last reads were not proved complete.
+    doubts: Vec<String>,
     #[serde(skip)]
     overview: Overview,
 }
@@ -125,6 +127,7 @@ fn row(overview: Overview) -> Row {
         old_credentials: overview.old_credentials.clone(),
         missing_settings: overview.missing_settings.clone(),
         quarantined: overview.quarantined,
+        doubts: overview.doubts.clone(),
         overview,
     }
 }
@@ -266,7 +269,13 @@ fn notes(row: &Row, look: &Look) -> Vec<String> {
     });
     let label = format!("{provider}:");
     let label = if row.state.is_bad() { look.bad(&label) } else { look.warn(&label) };
-    let all = wrong.into_iter().chain(fell_back).chain(old).chain(quarantined);
+    let doubted = row.doubts.first().map(|first| {
+        let others = row.doubts.len() - 1;
+        let more = if others > 0 { format!(", and {others} more") } else { String::new() };
+        let closer = run.map_or_else(String::new, |run| format!("skillsctl log show {}", run.id));
+        (format!("not proved complete, so the next sync reads everything: {first}{more}"), closer)
+    });
+    let all = wrong.into_iter().chain(fell_back).chain(doubted).chain(old).chain(quarantined);
     all.map(|(what, command)| format!("{label} {}   {command}", show(&what))).collect()
 }
 

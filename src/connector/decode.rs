@@ -105,6 +105,7 @@ pub(super) struct Places<'p> {
 }
 
 /// What one pass over a page found.
+#[derive(Default)]
 pub(super) struct Outline {
     /// The wanted values of all records, one record after the other.
     pub(super) values: Vec<Span>,
@@ -114,8 +115,41 @@ pub(super) struct Outline {
     pub(super) twice: u64,
     /// The value that leads to the next page, if it is there and not null.
     pub(super) next: Option<String>,
+    /// Whether what leads to the next page says that there is none: it is there, and null.
+    pub(super) is_end: bool,
     /// How many records the answer says there are.
     pub(super) total: Option<u64>,
+    /// What the answer says is wrong, though it has a list of records.
+    pub(super) complaint: Option<String>,
+}
+
+/// The members of an answer that say, beside its list of records, that something went wrong. They are none of any one
+/// service: this is how errors in an answer of 200 look.
+struct Complaints(Vec<usize>);
+
+impl Complaints {
+    const MEMBERS: [&str; 5] = ["error", "errors", "status", "success", "ok"];
+
+    /// Has them looked for, where the answer is more than a list.
+    fn wanted(records: &Path, projection: &mut Projection) -> Self {
+        let paths = Self::MEMBERS.iter().filter_map(|member| member.parse().ok());
+        let paths = paths.filter(|_| !records.steps.is_empty());
+        Complaints(paths.map(|path: Path| projection.add(&path)).collect())
+    }
+
+    /// Returns what they say, given the JSON of each.
+    fn found(&self, value: impl Fn(usize) -> Option<String>) -> Option<String> {
+        self.0.iter().zip(Self::MEMBERS).find_map(|(slot, member)| {
+            let said = value(*slot)?;
+            let lower = said.trim_matches('"').to_lowercase();
+            let is_wrong = match member {
+                "status" => matches!(lower.as_str(), "error" | "fail" | "failed" | "failure"),
+                "success" | "ok" => lower == "false",
+                _ => !matches!(lower.as_str(), "" | "null" | "false" | "0" | "[]" | "{}" | "none" | "ok"),
+            };
+            is_wrong.then(|| format!("`{member}` is {said}"))
+        })
+    }
 }
 
 /// Finds the next position of a page, the total, and the values that are `wanted` of each of its records. A page without
@@ -123,6 +157,7 @@ pub(super) struct Outline {
 pub(super) fn outline(body: &str, places: &Places<'_>, wanted: &Projection, what: &str) -> Result<Outline, Failure> {
     let mut projection = Projection::default();
     let [next, total] = [places.next, places.total].map(|path| path.map(|path| projection.add(path)));
+    let complaints = Complaints::wanted(places.records, &mut projection);
     let (mut values, mut items) = (Vec::new(), Items::new(wanted));
     let mut pass = projection.take_with_items(places.records, body, &mut values, &mut items);
     let (masked, mut text) = (std::cell::OnceCell::new(), body);
@@ -142,9 +177,11 @@ pub(super) fn outline(body: &str, places: &Places<'_>, wanted: &Projection, what
     if !pass.map_err(|error| broken(&error, what, body.len() as u64))? {
         return Err(missing(places.records, what));
     }
-    let [next, total] = [next, total].map(|slot| slot.and_then(|slot| values[slot].of(text)).and_then(scalar));
-    let total = total.and_then(|total| total.parse().ok());
-    Ok(Outline { values: items.values, count: items.count, twice: items.twice, next, total })
+    let complaint = complaints.found(|slot| values[slot].of(text).map(str::to_owned));
+    let [next, total] = [next, total].map(|slot| slot.and_then(|slot| values[slot].of(text)));
+    let (is_end, next) = (next == Some("null"), next.and_then(scalar));
+    let total = total.and_then(scalar).and_then(|total| total.parse().ok());
+    Ok(Outline { values: items.values, count: items.count, twice: items.twice, next, is_end, total, complaint })
 }
 
 /// Returns where each record of a page that was read before stands.
@@ -174,21 +211,26 @@ pub(super) fn outline_spooled(
     file.seek(SeekFrom::Start(mark as u64)).map_err(|error| unreadable(&error))?;
     let mut projection = Projection::default();
     let [next, total] = [places.next, places.total].map(|path| path.map(|path| projection.add(path)));
+    let complaints = Complaints::wanted(places.records, &mut projection);
     let whole = Projection::whole();
     let (mut values, mut items) = (Vec::new(), Items::new(&whole));
     let found = projection.take_from(places.records, (file, mark), &mut values, &mut items);
     if !found.map_err(|error| broken(&error, what, spooled.bytes))? {
         return Err(missing(places.records, what));
     }
-    let value = |slot: Option<usize>| -> Result<Option<String>, Failure> {
+    let json = |slot: Option<usize>| -> Result<Option<String>, Failure> {
         let Some(place) = slot.map(|slot| values[slot]).filter(|place| place.is_there()) else { return Ok(None) };
         let mut bytes = vec![0; (place.to() - place.from()).min(LARGEST)];
         file.read_exact_at(&mut bytes, place.from() as u64).map_err(|error| unreadable(&error))?;
         let text = String::from_utf8_lossy(&bytes);
-        Ok(Span::new(0, text.len()).in_part(0, &text).of(&text).and_then(scalar))
+        Ok(Span::new(0, text.len()).in_part(0, &text).of(&text).map(str::to_owned))
     };
-    let (next, total) = (value(next)?, value(total)?.and_then(|total| total.parse().ok()));
-    Ok(Outline { values: items.values, count: items.count, twice: 0, next, total })
+    let (next, total) = (json(next)?, json(total)?);
+    let is_end = next.as_deref() == Some("null");
+    let next = next.as_deref().and_then(scalar);
+    let total = total.as_deref().and_then(scalar).and_then(|total| total.parse().ok());
+    let complaint = complaints.found(|slot| json(Some(slot)).ok().flatten());
+    Ok(Outline { values: items.values, count: items.count, twice: 0, next, is_end, total, complaint })
 }
 
 /// Returns a scalar as text; null, empty text and `"null"` are nothing.

@@ -68,6 +68,7 @@ impl Connector<'_> {
                     Failure::Refused(error)
                     | Failure::Skip(error)
                     | Failure::Restart(error)
+                    | Failure::Distrust(error)
                     | Failure::Halve(error)
                     | Failure::NoJob(error),
                 ) if error.exit == Exit::Refused || error.exit == Exit::Unavailable => Detailed::Failed(error),

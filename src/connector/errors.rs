@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Skip(UserError),
     /// The position is no longer known: read the window from its start.
     Restart(UserError),
+    /// The answers contradict themselves: what the read has shown so far proves nothing.
+    Distrust(UserError),
     /// The window holds too much: read it in parts.
     Halve(UserError),
     /// No job is made of this: read plain pages.

@@ -157,12 +157,12 @@ impl<'a> Connector<'a> {
 
     /// Returns what was worth telling since it was last asked for.
     pub(crate) fn take_notices(&self) -> Vec<String> {
-        let mut notices = std::mem::take(&mut *self.notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let replaced = self.replaced.swap(0, Ordering::Relaxed);
-        if replaced > 0 {
-            notices.push(format!("characters that cannot be read, replaced by U+FFFD: {replaced}"));
-        }
-        notices
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Returns how many characters of answers could not be read since it was last asked for.
+    pub(crate) fn take_replaced(&self) -> u64 {
+        self.replaced.swap(0, Ordering::Relaxed)
     }
 
     /// Returns the body of an answer as text, once it has shown that it is JSON.

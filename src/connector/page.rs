@@ -25,6 +25,8 @@ pub(crate) struct Page {
     refused: Option<String>,
     /// The position of the page after it; `None` if this is the last.
     pub(crate) next: Option<String>,
+    /// Whether the last page has shown that it is: a full one that only does not name another has not.
+    pub(crate) is_proved_end: bool,
     /// How many records the provider says there are.
     pub(crate) total: Option<u64>,
     /// How many of the wanted values stood twice in their record.
@@ -45,13 +47,13 @@ pub(crate) struct Sent<'p> {
 impl Page {
     /// Returns a page of no records.
     pub(crate) fn empty() -> Self {
-        let nothing = decode::Outline { values: Vec::new(), count: 0, twice: 0, next: None, total: None };
+        let nothing = decode::Outline::default();
         Page::of(String::new(), Path::default(), 0, nothing)
     }
 
     /// Returns the page that was found in an answer; `slots` is how many values each record has.
     pub(super) fn of(body: String, list: Path, slots: usize, found: decode::Outline) -> Self {
-        let decode::Outline { values, count, twice, next, total } = found;
+        let decode::Outline { values, count, twice, next, total, is_end, .. } = found;
         Page {
             body,
             values,
@@ -62,6 +64,7 @@ impl Page {
             spool: None,
             refused: None,
             next,
+            is_proved_end: is_end,
             total,
             twice,
             gone: 0,
@@ -70,8 +73,8 @@ impl Page {
     }
 
     /// Returns a page whose records stay in a file.
-    pub(super) fn spooled(spool: Spool, next: Option<String>, total: Option<u64>) -> Self {
-        Page { spool: Some(spool), next, total, ..Page::empty() }
+    pub(super) fn spooled(spool: Spool, found: decode::Outline) -> Self {
+        Page { spool: Some(spool), ..Page::of(String::new(), Path::default(), 0, found) }
     }
 
     /// Returns a page of one record that is not taken in, with a note in its place.

@@ -2,8 +2,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
+use super::Failure;
 use crate::domain::manifest::{Page, PageKind, Stop};
 use crate::error::{Exit, UserError};
+use crate::mutants;
 
 /// What a page showed.
 #[derive(Debug)]
@@ -12,10 +14,14 @@ pub(super) struct Seen<'a> {
     pub(super) records: u64,
     /// The token or link to the next page, or what says that there is one.
     pub(super) next: Option<String>,
+    /// Whether it says in so many words that there is none.
+    pub(super) is_end: bool,
     /// The key of its last record.
     pub(super) last_key: Option<String>,
     /// How many records were asked for, if the manifest says.
     pub(super) size: Option<u64>,
+    /// How many were asked for, as far as it can be told.
+    pub(super) asked: Option<u64>,
     /// Where the page stood.
     pub(super) position: Option<&'a str>,
     /// The keys of its first and last record, or those records themselves.
@@ -40,6 +46,12 @@ pub(super) struct Paginator {
     same: (u64, u32),
     /// How many records the first page had and how many were asked for, where that looks like a limit of the service.
     capped: Option<(u64, u64)>,
+    /// The most records of a page so far.
+    largest: u64,
+    /// Whether the last page that had records was a full one, so that another was to be expected.
+    was_full: bool,
+    /// Whether an empty page behind a full one was asked for once more.
+    asked_again: bool,
 }
 
 impl Paginator {
@@ -53,24 +65,30 @@ impl Paginator {
     }
 
     /// Returns the position of the next page, `None` at the end.
-    pub(super) fn next(&mut self, page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
+    pub(super) fn next(&mut self, page: &Page, seen: &Seen<'_>) -> Result<Option<String>, Failure> {
         self.pages += 1;
+        let distrust = |error: UserError| Err(Failure::Distrust(error));
         if self.pages == 1 {
             let asked =
                 seen.size.filter(|size| seen.records > 0 && seen.records < *size && seen.records.is_multiple_of(10));
             self.capped = asked.map(|asked| (seen.records, asked));
         }
-        let next = following(page, seen)?;
+        let next = following(page, seen).map_err(Failure::Stream)?.or_else(|| self.once_more(page, seen));
+        if seen.records > 0 {
+            self.was_full = self.is_full(seen);
+            self.largest = self.largest.max(seen.records);
+            self.asked_again = false;
+        }
         let Some(position) = &next else { return Ok(None) };
         self.empties = if seen.records == 0 { self.empties + 1 } else { 0 };
         if self.empties > EMPTIES {
             let message = format!("{} pages in a row are empty, and still there is said to be more", self.empties);
-            return Err(UserError::new(Exit::Unavailable, "empty_pages", message)
+            return distrust(UserError::new(Exit::Unavailable, "empty_pages", message)
                 .hint("what was read is kept; ask the provider, or try again later"));
         }
         if self.pages >= page.max {
             let message = format!("there are more than {} pages", page.max);
-            return Err(UserError::new(Exit::Unavailable, "limit_reached", message)
+            return distrust(UserError::new(Exit::Unavailable, "limit_reached", message)
                 .hint("raise `page.max` in the manifest if this is right"));
         }
         if let Some(edges) = seen.edges {
@@ -80,11 +98,11 @@ impl Paginator {
             self.same = (digest, if self.same.0 == digest { self.same.1 + 1 } else { 1 });
         }
         // An empty page that promises more is asked for again where only records lead on.
-        let again = seen.records == 0 && matches!(page.kind, PageKind::Keyset(_) | PageKind::Offset);
+        let again = seen.records == 0 && by_records(page);
         let circle = !again && (seen.position == Some(position) || self.milestone.as_ref() == Some(position));
         if circle || self.same.1 >= SAME {
             let message = "the provider leads back to a page that was read before";
-            return Err(UserError::new(Exit::Unavailable, "pagination_loop", message)
+            return distrust(UserError::new(Exit::Unavailable, "pagination_loop", message)
                 .hint("what was read is kept; ask the provider, or try again later"));
         }
         if self.pages > self.next_milestone {
@@ -92,6 +110,35 @@ impl Paginator {
             self.next_milestone = self.pages * 2;
         }
         Ok(next)
+    }
+
+    /// Returns whether a page is as full as one is that has another behind it.
+    fn is_full(&self, seen: &Seen<'_>) -> bool {
+        let by_others = self.pages > 1 && seen.records >= self.largest;
+        seen.records > 0 && (by_others || seen.asked.is_some_and(|asked| seen.records >= asked))
+    }
+
+    /// Returns the position of an empty page that ends a list behind a full one: it is asked for once more, as a service in
+    /// trouble answers so, too.
+    fn once_more(&mut self, page: &Page, seen: &Seen<'_>) -> Option<String> {
+        let is_odd = seen.records == 0 && by_records(page) && self.was_full && !self.asked_again;
+        let position = seen.position.filter(|_| is_odd && !mutants::on("empty-believed"))?;
+        self.asked_again = true;
+        Some(position.to_owned())
+    }
+
+    /// Returns whether the page that was seen last, which names no other, has shown that it is the last one.
+    pub(super) fn is_proved_end(&self, page: &Page, seen: &Seen<'_>) -> bool {
+        // An empty page that another one has promised is no end of its own.
+        let promised = self.pages > 1 && seen.records == 0;
+        let is_full = self.was_full && seen.records > 0;
+        match &page.kind {
+            PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_) => true,
+            PageKind::None => !is_full,
+            PageKind::Token(_) | PageKind::Header(_) | PageKind::Next(_) | PageKind::Link => {
+                seen.is_end || !(is_full || promised)
+            }
+        }
     }
 
     /// Returns, once, what looks like a service that gives fewer records a page than it is asked for: a first page of a
@@ -107,6 +154,11 @@ impl Paginator {
         };
         Some(format!("pages of {asked} records were asked for, and the first had {had}: {so}"))
     }
+}
+
+/// Returns whether only the records of a page lead on to the next one.
+fn by_records(page: &Page) -> bool {
+    matches!(page.kind, PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_))
 }
 
 fn following(page: &Page, seen: &Seen<'_>) -> Result<Option<String>, UserError> {
@@ -159,7 +211,15 @@ mod tests {
     use super::*;
 
     fn seen(records: u64, next: Option<&str>, position: Option<&'static str>) -> Seen<'static> {
-        Seen { records, next: next.map(str::to_owned), last_key: None, size: Some(50), position, edges: None }
+        let next = next.map(str::to_owned);
+        Seen { records, next, is_end: false, last_key: None, size: Some(50), asked: Some(50), position, edges: None }
+    }
+
+    fn code(failure: &Failure) -> &'static str {
+        match failure {
+            Failure::Distrust(error) => error.code,
+            _ => "",
+        }
     }
 
     fn page(kind: PageKind, stop: &[Stop]) -> Page {
@@ -184,6 +244,44 @@ mod tests {
         assert_eq!(Paginator::default().next(&by_short, &seen(10, None, Some("1"))).unwrap(), None);
     }
 
+    /// Returns the position that follows these pages of so many records each, and whether the last of them proves the end.
+    fn after(page: &Page, pages: &[(u64, Option<&str>)], asked: Option<u64>) -> (Option<String>, bool) {
+        let mut paginator = Paginator::default();
+        let mut last = (None, false);
+        for (index, (records, next)) in pages.iter().enumerate() {
+            let at = ["1", "2", "3", "4"][index];
+            let seen = Seen { asked, size: None, last_key: Some(at.into()), ..seen(*records, *next, Some(at)) };
+            let next = paginator.next(page, &seen).unwrap();
+            last = (next, paginator.is_proved_end(page, &seen));
+        }
+        last
+    }
+
+    #[test]
+    fn a_full_page_that_names_no_other_proves_nothing() {
+        for kind in [PageKind::Token("a".parse().unwrap()), PageKind::Link, PageKind::Header("x".into()), PageKind::None] {
+            let page = page(kind, &[]);
+            assert!(!after(&page, &[(50, None)], Some(50)).1, "{page:?}");
+            assert!(after(&page, &[(49, None)], Some(50)).1, "{page:?}");
+        }
+        let page = page(PageKind::Token("a".parse().unwrap()), &[]);
+        assert!(!after(&page, &[(20, Some("b")), (20, None)], None).1, "as full as the one before");
+        assert!(after(&page, &[(20, Some("b")), (19, None)], None).1);
+        assert!(!after(&page, &[(20, Some("b")), (0, None)], None).1, "what was promised is not there");
+        assert!(after(&page, &[(0, None)], Some(50)).1, "a list without records");
+    }
+
+    #[test]
+    fn an_empty_page_behind_a_full_one_is_asked_for_again() {
+        for kind in [PageKind::Number(1), PageKind::Offset, PageKind::Keyset("id".parse().unwrap())] {
+            let page = page(kind, &[Stop::Empty]);
+            assert_eq!(after(&page, &[(50, None), (0, None)], Some(50)).0.as_deref(), Some("2"), "{page:?}");
+            assert_eq!(after(&page, &[(50, None), (0, None), (0, None)], Some(50)), (None, true), "{page:?}");
+            assert_eq!(after(&page, &[(49, None), (0, None)], Some(50)), (None, true), "{page:?}");
+            assert!(after(&page, &[(50, None), (0, None), (50, None)], Some(50)).0.is_some(), "{page:?}");
+        }
+    }
+
     #[test]
     fn an_offset_moves_by_what_came() {
         let page = page(PageKind::Offset, &[Stop::Empty]);
@@ -199,7 +297,7 @@ mod tests {
                 let token = format!("t{}", turn % length);
                 paginator.next(&page, &seen(1, Some(&token), None)).err()
             });
-            assert_eq!(ended.unwrap().code, "pagination_loop", "{length}");
+            assert_eq!(code(&ended.unwrap()), "pagination_loop", "{length}");
         }
     }
 
@@ -209,7 +307,7 @@ mod tests {
         let mut paginator = Paginator::default();
         let results: Vec<_> =
             ["1", "2", "3"].into_iter().map(|at| paginator.next(&page, &seen(50, None, Some(at)))).collect();
-        assert_eq!(results[2].as_ref().unwrap_err().code, "limit_reached");
+        assert_eq!(code(results[2].as_ref().unwrap_err()), "limit_reached");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::decode::{self, Places};
+use super::decode::{self, Outline, Places};
 use super::detail::{Detailed, FEW, Undetailed};
 use super::job::Kinds;
 use super::page::{Page, Sent};
@@ -15,6 +15,10 @@ use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 use crate::mutants;
+
+/// How services call the parameter that says how many records a page is asked for, without what is no letter.
+const PAGE_SIZES: [&str; 11] =
+    ["limit", "top", "size", "pagesize", "perpage", "count", "maxrecords", "maxresults", "pagelimit", "batchsize", "rows"];
 
 /// The most bytes of a page of CSV, which is held whole.
 const LARGEST_CSV: usize = 64 << 20;
@@ -137,14 +141,17 @@ impl PageRead<'_> {
         mutants::point("page asked for");
         let response = connector.call(&self.rules(), &values, request, self.read.idempotent)?;
         mutants::point("page received");
-        let by_header = match &self.read.page.kind {
-            PageKind::Link => response.header("link").and_then(link_header),
-            PageKind::Header(name) => response
-                .header(name)
-                .filter(|token| !token.is_empty() && Some(*token) != self.read.page.end.as_deref())
-                .map(str::to_owned),
+        let header = match &self.read.page.kind {
+            PageKind::Link => response.header("link"),
+            PageKind::Header(name) => response.header(name).filter(|token| !token.is_empty()),
             _ => None,
         };
+        let by_header = match &self.read.page.kind {
+            PageKind::Link => header.and_then(link_header),
+            _ => header.filter(|token| Some(*token) != self.read.page.end.as_deref()).map(str::to_owned),
+        };
+        // A header that is there and names no next page says so.
+        let is_end = header.is_some() && by_header.is_none();
         let counted = self.read.page.rows.as_ref().and_then(|name| response.header(name)?.trim().parse::<usize>().ok());
         let mut page = if response.status == 204 && response.body.is_empty() {
             Page::empty()
@@ -167,22 +174,26 @@ impl PageRead<'_> {
             Some(size) => values.text(size)?.and_then(|size| size.parse().ok()),
             None => None,
         };
+        let asked = size.or(self.asked(&values)?);
         let last_key = match &self.read.page.kind {
             PageKind::Keyset(_) => self.last_key(&page, &what)?,
             _ => None,
         };
         let edges = self.edges(&page);
         let edges = edges.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
-        let seen = Seen { records: page.len() as u64, next, last_key, size, position: position.as_deref(), edges };
+        let records = page.len() as u64;
+        let is_end = is_end || page.is_proved_end;
+        let seen = Seen { records, next, is_end, last_key, size, asked, position: position.as_deref(), edges };
         page.next = match (self.paginator.next(&self.read.page, &seen), &position) {
             (Ok(next), _) => next,
-            // What this page has is kept, and the next run goes on with it.
-            (Err(error), Some(position)) => {
-                self.failure = Some(Failure::Stream(error));
+            // What this page has is kept.
+            (Err(failure), Some(position)) => {
+                self.failure = Some(failure);
                 Some(position.clone())
             }
-            (Err(error), None) => return Err(Failure::Stream(error)),
+            (Err(failure), None) => return Err(failure),
         };
+        page.is_proved_end = self.paginator.is_proved_end(&self.read.page, &seen);
         if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
             connector.notice(notice);
         }
@@ -216,6 +227,7 @@ impl PageRead<'_> {
         };
         let places = Places { records, next, total: read.page.total.as_ref() };
         let mut response = response;
+        let status = response.status;
         if read.decode == Decode::Json && response.spooled.is_some() {
             decode::proved_json(&response, what, |begin| connector.harmless(begin))?;
         }
@@ -224,8 +236,10 @@ impl PageRead<'_> {
             (Decode::Json, Some(spooled)) => {
                 let found = decode::outline_spooled(&response, &spooled, &places, what)?;
                 let (wanted, key) = (self.values.clone(), self.key);
-                let spool = Spool { file: spooled.file, records: found.values, wanted, key };
-                return Ok(Page::spooled(spool, found.next, found.total));
+                let (records, found) = (found.values, Outline { values: Vec::new(), count: 0, ..found });
+                self.heed(found.complaint.as_deref(), status, what)?;
+                let spool = Spool { file: spooled.file, records, wanted, key };
+                return Ok(Page::spooled(spool, found));
             }
             (Decode::Csv, spooled) => {
                 if let Some(spooled) = spooled {
@@ -239,7 +253,31 @@ impl PageRead<'_> {
             }
         };
         let found = decode::outline(&body, &places, &self.values, what)?;
+        self.heed(found.complaint.as_deref(), status, what)?;
         Ok(Page::of(body, records.clone(), self.values.slots(), found))
+    }
+
+    /// Refuses a page that has a list of records and says itself that something went wrong.
+    fn heed(&self, complaint: Option<&str>, status: u16, what: &str) -> Result<(), Failure> {
+        let Some(complaint) = complaint else { return Ok(()) };
+        let said = self.connector.harmless(complaint);
+        let message = format!("{what} answered {status} with an error: {said}");
+        Err(Failure::Stream(
+            UserError::new(Exit::Unavailable, "error_in_answer", message)
+                .hint("nothing of this page was taken; try again later, or ask the provider"),
+        ))
+    }
+
+    /// Returns how many records a page is asked for, by the parameter that says so in most services, where the manifest
+    /// does not.
+    fn asked(&self, values: &Values<'_>) -> Result<Option<u64>, Failure> {
+        for (name, template) in self.read.query.iter() {
+            let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+            if PAGE_SIZES.contains(&plain.to_ascii_lowercase().as_str()) {
+                return Ok(values.text(template)?.and_then(|size| size.parse().ok()));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns what tells the first and the last record of a page from others: their keys, else where they have none the
@@ -285,7 +323,7 @@ impl PageRead<'_> {
             return Ok(last);
         }
         let message = format!("{what} answered with records that are not in the order of `{}`", self.stream.key);
-        Err(Failure::Stream(
+        Err(Failure::Distrust(
             UserError::new(Exit::Unavailable, "order_wrong", message)
                 .hint("pages that follow each other by key need that order; correct the manifest, or ask the provider"),
         ))
@@ -332,7 +370,7 @@ impl PageRead<'_> {
             return Err(Failure::Stream(error));
         }
         let mut full = Page::of_records(&full, &self.values);
-        (full.next, full.total) = (page.next.clone(), page.total);
+        (full.next, full.total, full.is_proved_end) = (page.next.clone(), page.total, page.is_proved_end);
         (full.gone, full.undetailed) = (gone, undetailed);
         Ok((full, failing))
     }

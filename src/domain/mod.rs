@@ -1,5 +1,6 @@
 //! The rules: pure types and functions that know no SQL, no HTTP, no clock, no environment and no terminal.
 
+pub(crate) mod completeness;
 mod counted;
 pub(crate) mod credential;
 pub(crate) mod difference;

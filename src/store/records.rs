@@ -73,10 +73,8 @@ pub(crate) struct Owner {
     pub(crate) organization_id: i64,
     pub(crate) provider_id: i64,
     pub(crate) entity: Entity,
-    /// The newest full read, the one under way included.
+    /// The number of the read, by which the rows it sees are marked.
     pub(crate) generation: i64,
-    /// Whether that full read is under way: then rows it does not change are marked as seen.
-    pub(crate) full: bool,
     /// Written into rows that are new or changed.
     pub(crate) now: String,
     /// Whether rows of a former provider may be found again.
@@ -150,7 +148,7 @@ pub(crate) struct Rows<'t> {
     find: CachedStatement<'t>,
     insert: CachedStatement<'t>,
     update: CachedStatement<'t>,
-    /// Rows that the full read under way has seen and not changed.
+    /// Rows that the read under way has seen and not changed.
     seen: Vec<i64>,
 }
 
@@ -250,9 +248,9 @@ impl<'t> Rows<'t> {
         Ok(())
     }
 
-    /// Notes that a full read has seen a row that it did not change. It is stored by `finish`.
+    /// Notes that the read has seen a row that it did not change. It is stored by `finish`.
     pub(crate) fn see(&mut self, row: &Present) {
-        if self.owner.full && row.generation != self.owner.generation {
+        if row.generation < self.owner.generation {
             self.seen.push(row.id);
         }
     }

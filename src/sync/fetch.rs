@@ -7,14 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::resolve::StreamPlan;
 use super::turn::Turn;
+use super::view;
 use crate::connector::{Connector, Failure, Page, Start, Wanted, Window};
+use crate::domain::completeness::{Completeness, Doubt};
 use crate::domain::duration::Length;
 use crate::domain::manifest::{PageKind, Read};
 use crate::domain::moment::Range;
 use crate::domain::path::Projection;
-use crate::error;
+use crate::error::{self, Exit, UserError};
 use crate::mutants;
-use crate::store::state::{Counted, Mode, OpenRead, StreamState};
+use crate::store::state::{Mode, OpenRead, StreamState, View};
 
 /// Pages that may wait between the thread that fetches and the one that writes.
 const AHEAD: usize = 2;
@@ -24,6 +26,9 @@ const COUNTED: TimeDelta = TimeDelta::hours(1);
 
 /// No window is shorter, in seconds: what cannot be read in that time cannot be read.
 const SHORTEST_WINDOW: u32 = 60;
+
+/// After so many runs in a row without a page a position is given up, whatever the reason.
+const MOST_FAILURES: u32 = 3;
 
 /// More than any two clocks differ that are set at all.
 pub(super) const CLOCKS: TimeDelta = TimeDelta::days(1);
@@ -37,6 +42,7 @@ pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
 pub(super) fn rests(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) -> bool {
     let again = plan.stream.every.and_then(|every| Some(state.watermark? + every.delta()));
     state.open_read.is_none()
+        && state.doubts.is_none()
         && state.shape.as_ref() == Some(&plan.shape)
         && again.is_some_and(|again| now < again && state.watermark <= Some(now + CLOCKS))
 }
@@ -75,91 +81,145 @@ pub(super) fn hold_back(plan: &StreamPlan, open: &mut OpenRead, now: DateTime<Ut
     open.until = open.until.map(|until| until.min(end));
 }
 
-/// Notes what a page says about how much there is, for reads whose pages are counted off. `open` still stands before it.
-pub(super) fn count(read: &Read, open: &mut OpenRead, page: &Page) {
-    if open.position.is_none() {
-        let begun = page.total.filter(|_| is_counted(read));
-        open.counted = begun.map(|total| Counted { first: total, last: total, came: 0 });
+/// Takes a page into the progress of its read.
+pub(super) fn take(read: &Read, open: &mut OpenRead, page: &Page) -> Result<(), Failure> {
+    count(read, &mut open.completeness, open.position.is_none(), page);
+    if open.completeness.is_endless() {
+        let message = "far more records came than the provider said there are";
+        return Err(Failure::Distrust(
+            UserError::new(Exit::Unavailable, "list_endless", message)
+                .hint("the list may never end; ask the provider, or try again later"),
+        ));
     }
-    if let Some(counted) = &mut open.counted {
-        counted.last = page.total.unwrap_or(counted.last);
-        counted.came += page.len() as u64 + page.gone + page.undetailed.len() as u64;
+    open.failures = 0;
+    open.position = page.next.clone();
+    if open.position.is_some() {
+        return Ok(());
     }
+    if let Some(why) = open.completeness.mismatch().filter(|_| !open.recounted) {
+        open.recounted = true;
+        return Err(Failure::Restart(UserError::new(Exit::Unavailable, "pages_shifted", why)));
+    }
+    if page.next.is_none() {
+        open.completeness.end_list(page.is_proved_end || mutants::on("end-believed"));
+    }
+    open.next_value(open.each + 1);
+    Ok(())
 }
 
-/// Returns what is amiss with a read whose last page is there: fewer records came than there are, or some went meanwhile
-/// and moved others to pages that were read already.
-pub(super) fn shortfall(open: &OpenRead) -> Option<String> {
-    let Counted { first, last, came } = open.counted.filter(|_| open.position.is_none())?;
-    (last < first || came < last).then(|| {
-        format!("{came} records came, while the provider said at first that there are {first} and in the end {last}")
-    })
+/// Notes what a page says about how much there is. Each page of a keyset is a query of its own, with a total of its own.
+pub(super) fn count(read: &Read, completeness: &mut Completeness, is_first: bool, page: &Page) {
+    let total = page.total.filter(|_| !matches!(read.page.kind, PageKind::Keyset(_)));
+    completeness.page(is_first, total, page.len() as u64 + page.gone + page.undetailed.len() as u64);
 }
 
 fn is_counted(read: &Read) -> bool {
     matches!(read.page.kind, PageKind::Number(_) | PageKind::Offset)
 }
 
-/// Decides what to read: goes on with what was begun, else what changed, else everything. `now` is the provider's time.
-/// Returns the read and, where it is a full one for a reason worth telling, that reason.
-pub(super) fn next_read(
-    plan: &StreamPlan,
-    state: &StreamState,
-    now: DateTime<Utc>,
-    full: bool,
-) -> (OpenRead, Option<String>) {
-    let stream = &plan.stream;
-    let everything = || OpenRead::begin(Mode::Full, (None, end(plan, now)), &plan.shape);
-    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
-    let watermark = state.watermark.filter(|watermark| *watermark <= now + CLOCKS);
-    let retention = stream.cursor.as_ref().and_then(|cursor| cursor.retention);
-    let forgotten =
-        retention.filter(|retention| watermark.is_some_and(|watermark| watermark + retention.delta() <= now));
-    if let Some(open) = &state.open_read
-        && (forgotten.is_none() || open.mode == Mode::Full)
-        && open.shape == plan.shape
-        && !open.is_spent()
-        && open.each <= plan.each.len()
-        && (!full || open.mode == Mode::Full)
-    {
-        if is_counted(read_of(plan, open)) && open.position.is_some() && open.to + COUNTED <= now {
-            let mut again = match open.from {
-                Some(from) => window(plan, from, end(plan, now), open.step),
-                None => everything(),
-            };
-            (again.keyless, again.shifted) = (open.keyless, open.shifted);
-            return (again, Some("begun again, as its pages may have shifted meanwhile".to_owned()));
-        }
+/// What decides which read is next.
+pub(super) struct Now<'n> {
+    /// The provider's time.
+    pub(super) time: DateTime<Utc>,
+    /// What a read would be made with.
+    pub(super) view: &'n View,
+    /// Whether everything is asked for, from its beginning.
+    pub(super) full: bool,
+    /// Whether this only brings up to date what another read of the same run has just read.
+    pub(super) reads_on: bool,
+}
+
+/// Decides what to read: goes on with what was begun, else what changed, else everything. Returns the read and, where it does
+/// not go on or is a full one for a reason worth telling, that reason.
+pub(super) fn next_read(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Option<String>) {
+    let begun = state.open_read.as_ref().filter(|_| !now.full);
+    let refused = begun.map(|open| goes_on(plan, state, open, now));
+    if let (Some(open), Some(Ok(()))) = (begun, &refused) {
         return (open.clone(), None);
     }
-    let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
-        return (everything(), None);
+    let (open, reason) = anew(plan, state, now);
+    let given_up = refused.and_then(Result::err).flatten();
+    (open, reason.or(given_up.map(|why| format!("begun again, as {why}"))))
+}
+
+/// Returns whether a read that was begun can be gone on with, and if not why, where that is worth telling.
+fn goes_on(plan: &StreamPlan, state: &StreamState, open: &OpenRead, now: &Now<'_>) -> Result<(), Option<String>> {
+    let is_forgotten = open.mode == Mode::Changes && forgotten(plan, state, now.time).is_some();
+    // One from before reads had numbers cannot tell what it has seen.
+    let is_old = open.number == 0 && (open.position.is_some() || open.each > 0);
+    if is_forgotten || is_old || open.shape != plan.shape || open.is_spent() || open.each > plan.each.len() {
+        return Err(None);
+    }
+    if open.number == 0 {
+        return Ok(());
+    }
+    match view::difference(&open.view, now.view) {
+        Some(Doubt::Credential) => return Err(Some("the credential was replaced meanwhile".to_owned())),
+        Some(_) => return Err(Some("what the credential sees has changed meanwhile".to_owned())),
+        None => {}
+    }
+    if open.failures >= MOST_FAILURES {
+        return Err(Some(format!("{} runs in a row got no page where it stood", open.failures)));
+    }
+    if is_counted(read_of(plan, open)) && open.position.is_some() && open.to + COUNTED <= now.time {
+        return Err(Some("its pages may have shifted meanwhile".to_owned()));
+    }
+    Ok(())
+}
+
+/// Returns for how long the provider keeps changes, if the last read was longer ago.
+fn forgotten(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) -> Option<Length> {
+    let retention = plan.stream.cursor.as_ref().and_then(|cursor| cursor.retention)?;
+    (state.watermark? + retention.delta() <= now).then_some(retention)
+}
+
+/// Decides what to read where nothing is gone on with.
+fn anew(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Option<String>) {
+    let stream = &plan.stream;
+    let everything = |reason: Option<String>| {
+        (OpenRead::begin(Mode::Full, (None, end(plan, now.time)), &plan.shape), reason)
     };
-    // Without a full read to rely on, changes are changes of nothing known.
-    if full || state.last_full_at.is_none() {
-        return (everything(), None);
+    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
+    let watermark = state.watermark.filter(|watermark| *watermark <= now.time + CLOCKS);
+    let differs = state.view.as_ref().and_then(|before| view::difference(before, now.view));
+    if let Some(doubt) = differs {
+        let what = if doubt == Doubt::Credential { "the credential" } else { "what the credential sees" };
+        let so = "so everything is read once: what was not seen before may have old times of change";
+        let known = stream.changes.is_some() && watermark.is_some();
+        return everything(known.then(|| format!("{what} has changed since the last read, {so}")));
+    }
+    let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
+        return everything(None);
+    };
+    // Without a proved full read to rely on, changes are changes of nothing known.
+    if now.full || state.last_full_at.is_none() {
+        let doubted = state.doubts.as_ref().filter(|_| !now.full);
+        return everything(doubted.map(|_| "read in full, as the read before was not proved complete".to_owned()));
     }
     // A read begun under other settings may have left rows of theirs, even where these have been in force before.
     let reshaped = state.open_read.as_ref().is_some_and(|open| open.shape != plan.shape);
     if reshaped || state.shape.as_ref() != Some(&plan.shape) {
-        return (
-            everything(),
-            Some("the manifest, settings, mappings or filters changed, so it was read in full once".to_owned()),
-        );
+        let reason = "the manifest, settings, mappings or filters changed, so it was read in full once";
+        return everything(Some(reason.to_owned()));
     }
-    if let Some(retention) = forgotten {
-        let reason = format!(
+    if let Some(retention) = forgotten(plan, state, now.time) {
+        return everything(Some(format!(
             "last read longer ago than the {retention} for which the provider keeps changes, so it was read in full once"
-        );
-        return (everything(), Some(reason));
+        )));
     }
-    let every = stream.deletes.sweep.every();
-    if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now)) {
-        return (everything(), None);
+    let every = stream.deletes.sweep.every().filter(|_| !now.reads_on);
+    if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now.time)) {
+        return everything(None);
     }
     let overlap = if mutants::on("strict-start") { TimeDelta::milliseconds(-1) } else { cursor.overlap.delta() };
-    let from = (watermark - overlap).min(end(plan, now));
-    (window(plan, from, end(plan, now), None), None)
+    let from = (watermark - overlap).min(end(plan, now.time));
+    (window(plan, from, end(plan, now.time), None), None)
+}
+
+/// Returns whether an error says that the provider does not know the position that was asked for, or that it leads nowhere.
+/// Others may pass.
+pub(super) fn refuses_position(error: &UserError) -> bool {
+    matches!(error.code, "provider_rejected" | "not_found_at_provider" | "foreign_link")
 }
 
 /// Returns the read of what changed in a range of time. It moves nothing that other reads go on from.

@@ -208,7 +208,7 @@ fn pair(engine: &Engine<'_>, turn: &Turn<'_>, organization: &Organization, wante
     match ended {
         Ok(Ended { run_id, outcome, tally, warnings, told, error }) => {
             let report = report(names, outcome.as_str(), run_id, tally, (warnings, error), took);
-            let Told { reread, doubts, fell_back } = told;
+            let Told { reread, doubts, fell_back, .. } = told;
             Some(RunReport { reread, doubts, fell_back, ..report })
         }
         Err(fault) => failed(engine, names, fault, took),

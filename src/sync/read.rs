@@ -9,158 +9,124 @@ use super::transform::Batch;
 use super::upsert::{Writer, Written};
 use super::{Event, details, fetch, job, sweep, view};
 use crate::connector::Failure;
+use crate::domain::completeness::{Completeness, Doubt};
 use crate::domain::entity::Entity;
-use crate::domain::manifest::{PageKind, Sweep};
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::quarantine;
 use crate::store::records::{self, Owner, Tried};
-use crate::store::state::{self, Mode, OpenRead, StreamState, Views};
+use crate::store::state::{self, Mode, OpenRead, StreamState, View};
 
-/// A read under way.
+/// A read under way; its progress is `open_read` of the stream's state.
 struct Reading<'s> {
     stream: &'s StreamPlan,
-    /// What was decided at its start.
-    open: OpenRead,
-    /// Where it stands.
-    at: OpenRead,
-    /// When it began, by our clock.
-    now: DateTime<Utc>,
     writer: Writer<'s>,
-    views: Views,
     remarks: Remarks,
+    /// Whether this run began it.
+    whole: bool,
 }
 
 impl<'r> Run<'r> {
-    /// Reads one window, or everything. What is left open in the state afterwards is the window that follows. `seen` notes
-    /// which sources any record has.
+    /// Reads one window, or everything, as `open` says. Nothing is open afterwards if it came to its end.
     pub(super) fn read(
         &mut self,
         stream: &StreamPlan,
         state: &mut StreamState,
+        open: OpenRead,
         seen: &mut Vec<bool>,
-    ) -> Result<(), Failure> {
-        let mut reading = self.begin(stream, state)?;
+    ) -> Result<OpenRead, Failure> {
+        let mut reading = self.begin(stream, state, open)?;
         let before = self.tally.read;
         let mut failure = None;
-        for each in reading.open.each..stream.each.len() {
-            if each > reading.open.each {
-                reading.at.next_value(each);
-            }
+        while let Some(open) = state.open_read.as_ref().filter(|open| open.each < stream.each.len()) {
+            let each = open.each;
             match self.pages(&mut reading, state, seen) {
                 // The other values of a loop are read all the same.
-                Err(why @ (Failure::Stream(_) | Failure::Skip(_))) if stream.each.len() > 1 => {
-                    let (Failure::Stream(error) | Failure::Skip(error)) = &why else { continue };
+                Err(why @ (Failure::Stream(_) | Failure::Skip(_) | Failure::Distrust(_))) if stream.each.len() > 1 => {
+                    let (Failure::Stream(error) | Failure::Skip(error) | Failure::Distrust(error)) = &why else { continue };
                     let value = stream.each[each].as_deref().unwrap_or_default();
                     self.tell(stream, [format!("`{value}`: {}", error.message)]);
-                    reading.at.failed = true;
                     failure.get_or_insert(why);
+                    if let Some(open) = &mut state.open_read {
+                        open.failed = true;
+                        open.next_value(each + 1);
+                    }
                 }
                 pages => pages?,
             }
         }
-        let read = self.tally.read - before;
+        let Some(read) = state.open_read.clone() else { return Err(Failure::Stopped) };
+        let came = self.tally.read - before;
         let cursor = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
         let field = cursor.map(ToString::to_string).unwrap_or_default();
-        self.tell(stream, reading.remarks.lines(&field, read));
-        let failure = failure.or_else(|| match reading.open.mode {
-            Mode::Changes => reading.remarks.undated_changes(&field, read).map(Failure::Stream),
+        self.tell(stream, reading.remarks.lines(&field, came));
+        let failure = failure.or_else(|| match read.mode {
+            Mode::Changes => reading.remarks.undated_changes(&field, came).map(Failure::Stream),
             Mode::Full => None,
         });
-        if failure.is_some() || reading.at.failed {
-            state.open_read = Some(OpenRead { each: 0, position: None, failed: true, ..reading.open });
+        if failure.is_some() || read.failed {
+            if let Some(open) = &mut state.open_read {
+                open.begin_again();
+                open.failed = true;
+            }
             self.keep(stream, state)?;
             // A value of the loop that failed in a run before this one is read again at once.
             let error =
                 || UserError::new(Exit::Unavailable, "read_incomplete", "a part of it could not be read before");
             return Err(failure.unwrap_or_else(|| Failure::Restart(error())));
         }
-        self.finish_read(reading, state, read == 0)
+        self.finish_read(reading, state, read, came == 0)
     }
 
-    /// Decides what is read, and by which number its rows are marked as seen.
-    fn begin<'s>(&mut self, stream: &'s StreamPlan, state: &mut StreamState) -> Result<Reading<'s>, Failure>
+    /// Opens a read, with numbers of its own for the rows it will see unless it goes on.
+    fn begin<'s>(
+        &mut self,
+        stream: &'s StreamPlan,
+        state: &mut StreamState,
+        mut open: OpenRead,
+    ) -> Result<Reading<'s>, Failure>
     where
         'r: 's,
     {
-        let pair = self.pair();
+        let (pair, now) = (self.pair(), self.engine.now());
         let adopt = records::has_dormant(self.engine.store().read(), pair.0).map_err(Failure::Internal)?;
-        let now = self.engine.now();
-        let begun = state.open_read.clone();
-        let mine = Some(self.credential.clone());
-        if let Some(open) = state.open_read.as_mut().filter(|open| open.credential.is_some() && open.credential != mine)
-        {
-            open.begin_again();
-            self.tell(stream, ["begun again, as the credential was replaced meanwhile".to_owned()]);
-        }
-        let (open, reason) = match (self.engine.options.backfill, &state.open_read) {
-            (Some(range), None) => (fetch::backfill(stream, range), None),
-            (Some(_), Some(open)) => (open.clone(), None),
-            (None, _) => fetch::next_read(stream, state, self.connector.provider_time(now), self.engine.options.full),
-        };
-        let other = |shape: Option<&String>| shape.is_some_and(|shape| *shape != stream.shape);
-        if reason.is_some() && (other(state.shape.as_ref()) || other(begun.as_ref().map(|begun| &begun.shape))) {
-            self.told.reread.push(stream.name.clone());
-        }
-        self.tell(stream, reason);
         let mut owner = Owner {
             organization_id: pair.0,
             provider_id: pair.1,
             entity: stream.entity,
-            generation: state.generation,
-            full: open.mode == Mode::Full,
+            generation: open.value_number(),
             now: records::moment(now),
             adopt,
         };
-        let goes_on = begun.as_ref() == Some(&open);
-        let open = OpenRead { credential: mine, ..open };
-        if owner.full && (!goes_on || mutants::on("generation-anew")) {
-            // Rows may also come from another stream that fed the entity before, with a count of its own.
-            let newest = self.newest_generation(state, &owner).map_err(Failure::Internal)?;
-            // One given up, or one that may have missed rows, counts for nothing where several must miss a row: the next
-            // takes its number.
-            let undone = state.watermark.is_some() && state.last_full_at.is_none();
-            let given_up = undone || begun.as_ref().is_some_and(|open| open.mode == Mode::Full);
-            let next = i64::from(!given_up || stream.stream.deletes.after == 1);
-            owner.generation = if newest > state.generation { newest + 1 } else { state.generation + next };
+        let whole = open.number == 0;
+        if whole || mutants::on("generation-anew") {
+            open.number = self.newest_generation(state, &owner).map_err(Failure::Internal)? + 1;
+            open.begun = now;
+            open.view = self.view(stream)?;
+            let before = state.view.as_ref().filter(|_| self.moves());
+            let differs = before.and_then(|before| view::difference(before, &open.view));
+            differs.into_iter().for_each(|doubt| open.completeness.note(doubt, 1));
+            let values = i64::try_from(stream.each.len()).unwrap_or_default();
+            state.generation = open.number + (values - 1).max(0);
+            owner.generation = open.value_number();
         }
-        // A row seen twice by a read with a number of its own shows that pages shift. A loop may well show one twice.
-        let counted = owner.full
-            && owner.generation > state.generation
-            && stream.each.len() == 1
-            && matches!(stream.stream.full.page.kind, PageKind::Number(_) | PageKind::Offset);
-        state.generation = owner.generation;
-        // Rows are marked as seen only where that will be asked for: it costs a write for each row that did not change.
-        owner.full &= stream.stream.deletes.sweep != Sweep::Never || counted;
-        let views = if owner.full { self.views(stream, goes_on)? } else { Views::default() };
-        state.open_read = Some(open.clone());
         let mut writer = self.writer(stream, owner, now)?;
         // Former learners are looked for before anything is inserted.
         writer.expects_new = state.watermark.is_none() && !writer.owner.adopt;
-        writer.counted = counted;
+        state.open_read = Some(open);
         self.tried = Tried::default();
-        Ok(Reading { stream, at: open.clone(), open, now, writer, views, remarks: Remarks::default() })
+        Ok(Reading { stream, writer, remarks: Remarks::default(), whole })
     }
 
-    /// Returns the newest full read that any row may have been seen by. The rows themselves are asked only where the stream
-    /// was never read: there may be many.
+    /// Returns the newest number that any row may be marked with. The rows themselves are asked only where the stream was
+    /// never read: there may be many.
     fn newest_generation(&self, state: &StreamState, owner: &Owner) -> anyhow::Result<i64> {
         let store = self.engine.store();
+        let newest = state::newest_generation(store.read(), self.pair())?.max(state.generation);
         match state.generation {
-            0 => records::newest_generation(store.read(), owner),
-            _ => state::newest_generation(store.read(), self.pair()),
+            0 => Ok(newest.max(records::newest_generation(store.read(), owner)?)),
+            _ => Ok(newest),
         }
-    }
-
-    /// Returns what the last full read of a stream was made with and what this one is, which goes on with one begun before
-    /// or not.
-    fn views(&mut self, stream: &StreamPlan, goes_on: bool) -> Result<Views, Failure> {
-        let pair = self.pair();
-        let mut views = state::views(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
-        let begun = views.open.take().filter(|_| goes_on);
-        views.open = Some(view::opened(&self.credential, begun.as_ref()));
-        self.change(|tx| state::put_views(tx, pair, &stream.name, &views))?;
-        Ok(views)
     }
 
     /// Returns what writes rows of a stream.
@@ -173,7 +139,6 @@ impl<'r> Run<'r> {
             run_id: self.log.id,
             room: self.room,
             expects_new: false,
-            counted: false,
             has_quarantine: quarantined > 0,
             erased: self.erased(),
             now,
@@ -209,12 +174,14 @@ impl<'r> Run<'r> {
             provider_id: pair.1,
             entity: stream.entity,
             generation: state.generation,
-            full: false,
             now: records::moment(now),
             adopt,
         };
         let mut writer = self.writer(stream, owner, now)?;
         self.count_usage();
+        let replaced = self.connector.take_replaced();
+        let replaced = (replaced > 0).then(|| format!("characters of details that cannot be read: {replaced}"));
+        self.tell(stream, replaced);
         let (log, before) = (self.log, self.tally);
         let (written, tally) = self.change(|tx| {
             let written = details::write(tx, stream, &mut writer, &rows, &answers)?;
@@ -235,43 +202,22 @@ impl<'r> Run<'r> {
         state: &mut StreamState,
         seen: &mut Vec<bool>,
     ) -> Result<(), Failure> {
-        let (stream, each) = (reading.stream, reading.at.each);
-        let mut prepare = || {
-            job::prepare(self.connector, stream, &mut reading.at, reading.now, |at| {
-                state.open_read = Some(at.clone());
-                self.keep(stream, state)
-            })
-        };
-        // A job takes its time.
-        let refused = if stream.stream.job.is_some() { self.turn.aside(&mut prepare) } else { prepare() }?;
-        self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
-        let begun = reading.at.clone();
+        let stream = reading.stream;
+        self.prepare_job(stream, state)?;
+        let Some(begun) = state.open_read.clone() else { return Ok(()) };
+        reading.writer.owner.generation = begun.value_number();
         let read = fetch::read_of(stream, &begun);
         let (connector, turn) = (self.connector, self.turn);
         let prepare = |page| stream.transform.batch(&stream.filters, page);
         let wanted = &stream.transform.projection;
         let take = |batch: Batch| {
-            let (page, at) = (batch.page(), &mut reading.at);
-            fetch::count(read, at, page);
-            at.position = page.next.clone();
-            // The first answer may have told that our clock is ahead of the provider's.
-            fetch::hold_back(stream, at, connector.provider_time(reading.now));
-            if let Some(why) = fetch::shortfall(at) {
-                if let Some(open) = state.open_read.as_mut().filter(|open| !open.recounted) {
-                    open.recounted = true;
-                    return Err(Failure::Restart(UserError::new(Exit::Unavailable, "pages_shifted", why)));
+            if let Some(open) = &mut state.open_read {
+                fetch::take(read, open, batch.page())?;
+                // The first answer may have told that our clock is ahead of the provider's.
+                fetch::hold_back(stream, open, connector.provider_time(open.begun));
+                if mutants::on("watermark-first") {
+                    state.watermark = Some(open.to);
                 }
-                at.shifted = true;
-                self.tell(stream, [format!("some may be missing, so no deletes were looked for: {why}")]);
-            }
-            let mut stands = at.clone();
-            if at.position.is_none() {
-                at.each = each + 1;
-                stands = OpenRead { each: each + 1, job: None, counted: None, ..stands };
-            }
-            state.open_read = Some(stands);
-            if mutants::on("watermark-first") {
-                state.watermark = Some(at.to);
             }
             self.page(reading, state, &batch, seen)
         };
@@ -281,6 +227,26 @@ impl<'r> Run<'r> {
             job::clear(connector, stream, &begun);
         }
         pages
+    }
+
+    /// Has the provider prepare a large read by a job, where the stream has such.
+    fn prepare_job(&mut self, stream: &StreamPlan, state: &mut StreamState) -> Result<(), Failure> {
+        if stream.stream.job.is_none() {
+            return Ok(());
+        }
+        let now = self.engine.now();
+        let Some(mut open) = state.open_read.clone() else { return Ok(()) };
+        let mut prepare = || {
+            job::prepare(self.connector, stream, &mut open, now, |at| {
+                state.open_read = Some(at.clone());
+                self.keep(stream, state)
+            })
+        };
+        // A job takes its time.
+        let refused = self.turn.aside(&mut prepare)?;
+        state.open_read = Some(open);
+        self.tell(stream, refused.map(|why| format!("read without a job: {why}")));
+        Ok(())
     }
 
     /// Writes one page: its rows, the progress and the counters in one transaction.
@@ -297,13 +263,13 @@ impl<'r> Run<'r> {
         if mutants::on("progress-first") {
             self.change(|tx| state::put(tx, pair, &stream.name, state))?;
         }
-        let moves = self.moves();
+        let (moves, unreadable) = (self.moves(), self.connector.take_replaced());
         let (written, tally) = self.change(|tx| {
             let written = reading.writer.write(tx, stream, batch)?;
             if let Some(open) = &mut state.open_read {
-                open.keyless |= written.remarks.keyless > 0;
-                open.shifted |= written.remarks.repeated > 0;
-                (reading.at.keyless, reading.at.shifted) = (open.keyless, open.shifted);
+                open.completeness.note(Doubt::Unreadable, unreadable);
+                open.completeness.note(Doubt::DetailGone, batch.page().gone);
+                written.remarks.doubts().for_each(|(doubt, count)| open.completeness.note(doubt, count));
             }
             let mut tally = before;
             tally += written.tally;
@@ -344,15 +310,21 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// What follows a complete read: deletes, and only then the watermark. `empty` says that it brought no record.
-    fn finish_read(&mut self, reading: Reading<'_>, state: &mut StreamState, empty: bool) -> Result<(), Failure> {
+    /// What follows a read that came to its end: deletes, and only then the watermark. `empty` says that it brought no record.
+    /// Returns the read, with all that speaks against it.
+    fn finish_read(
+        &mut self,
+        reading: Reading<'_>,
+        state: &mut StreamState,
+        mut read: OpenRead,
+        empty: bool,
+    ) -> Result<OpenRead, Failure> {
         mutants::point("read ended");
-        let Reading { stream, open, writer, mut views, .. } = reading;
+        let Reading { stream, writer, whole, .. } = reading;
         let (engine, plan, owner) = (self.engine, self.plan, &writer.owner);
         let deletes = sweep::Deletes {
             plan: stream,
             manifest: &plan.manifest,
-            open: &open,
             owner,
             keep: engine.options.keep,
             allow_mass: engine
@@ -360,67 +332,91 @@ impl<'r> Run<'r> {
                 .allow_mass_delete
                 .then(|| (engine.options.actor.as_str(), format!("{}/{}", plan.organization.slug, plan.provider.slug))),
         };
-        self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut self.tried)?;
-        let read = state.open_read.take().unwrap_or_else(|| open.clone());
-        state.open_read = fetch::next_window(stream, &read);
+        self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut read, &mut self.tried)?;
+        state.open_read = None;
         if !self.moves() {
+            self.doubts(stream, &read.completeness);
             self.count_usage();
             let (log, tally) = (self.log, self.tally);
-            return self.change(|tx| log.count(tx, &tally));
+            self.change(|tx| log.count(tx, &tally))?;
+            return Ok(read);
         }
-        let whole = open.mode == Mode::Full && open.each == 0 && open.position.is_none();
-        let empty = empty && whole;
+        let full = read.mode == Mode::Full;
+        let empty = empty && full && whole;
         if empty && records::any_live(engine.store().read(), owner).map_err(Failure::Internal)? {
             let title = &plan.manifest.title;
             self.doubt(stream, &format!("{title} showed no record at all, where some were before"));
         }
-        if let Some(open) = &mut views.open {
-            let unseen = self.turn.call(|| view::closed(open, self.connector)).unwrap_or(Err(Failure::Stopped))?;
-            self.tell(stream, unseen);
+        if full {
+            self.look_again(stream, &mut read)?;
         }
-        let unsure = read.keyless || read.shifted;
-        let (swept, failure) = match if unsure { Ok(None) } else { self.sweep(&deletes, &views) } {
+        self.doubts(stream, &read.completeness);
+        let proved = read.completeness.is_proved();
+        // The one place where a read proves what is gone.
+        let oldest = if full && proved { state.prove(read.number, stream.stream.deletes.after) } else { None };
+        let (swept, failure) = match oldest.map_or(Ok(None), |oldest| self.sweep(&deletes, oldest)) {
             Ok(swept) => (swept, None),
             Err(failure) => (None, Some(failure)),
         };
         mutants::point("swept");
-        state.watermark = Some(read.to);
-        state.shape = Some(open.shape.clone());
-        if read.shifted {
+        // By both clocks: one that was wrong once must not hide what comes.
+        let until = read.to.min(fetch::end(stream, read.begun));
+        state.shape = Some(read.shape.clone());
+        state.view = Some(read.view.clone());
+        state.doubts = (!proved).then(|| read.completeness.clone());
+        if proved || !read.completeness.may_miss_rows() {
+            state.watermark = Some(until);
+        }
+        if !proved {
             state.last_full_at = None;
-        } else if open.mode == Mode::Full && failure.is_none() {
-            state.last_full_at = Some(read.to);
+        } else if full && failure.is_none() {
+            state.last_full_at = Some(until);
         }
         self.count_usage();
         let (pair, log, tally) = (self.pair(), self.log, self.tally);
-        // One read with two credentials was no complete read with either.
-        let seen_whole = views.open.take().filter(|open| open.credential.is_some() && failure.is_none());
-        views.last = seen_whole.or(views.last);
         self.change(|tx| {
             state::put(tx, pair, &stream.name, state)?;
-            if owner.full {
-                state::put_views(tx, pair, &stream.name, &views)?;
-            }
-            if swept.is_some() && !empty {
-                quarantine::sweep(tx, pair, &stream.name, deletes.oldest())?;
+            if let (Some(_), Some(oldest), false) = (swept, oldest, empty) {
+                quarantine::sweep(tx, pair, &stream.name, oldest)?;
             }
             log.count(tx, &tally)?;
             mutants::point("watermark written");
             Ok(())
         })?;
         mutants::point("watermark committed");
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(read), Err)
     }
 
-    /// Marks as deleted what is missing, unless another view than the last full read's is why. Returns how many rows that
-    /// were; nothing where this read does not tell.
-    fn sweep(&mut self, deletes: &sweep::Deletes<'_>, views: &Views) -> Result<Option<u64>, Failure> {
-        if let Some(why) = view::doubt(views) {
-            let so = "so nothing that is missing was marked as deleted; the next full read does that";
-            self.doubt(deletes.plan, &format!("{why}, {so}"));
-            return Ok(None);
+    /// Asks at the end of a full read what the credential sees, so that a group left while it was read is noticed.
+    fn look_again(&mut self, stream: &StreamPlan, read: &mut OpenRead) -> Result<(), Failure> {
+        if self.plan.manifest.check.as_ref().is_none_or(|check| check.scope.is_none()) {
+            return Ok(());
         }
-        let swept = deletes.sweep(&mut self.engine.store(), &self.tried)?;
+        let (scope, why) = self.turn.call(|| view::scope(self.connector)).unwrap_or(Err(Failure::Stopped))?;
+        self.tell(stream, why);
+        let now = View { scope, ..read.view.clone() };
+        if read.completeness.is_proved() {
+            view::difference(&read.view, &now).into_iter().for_each(|doubt| read.completeness.note(doubt, 1));
+        }
+        read.view = now;
+        Ok(())
+    }
+
+    /// Says what speaks against a read, and what follows from it.
+    fn doubts(&mut self, stream: &StreamPlan, read: &Completeness) {
+        let so = match self.moves() {
+            true => ", so nothing that is missing was marked as deleted, and the next sync reads everything again",
+            false => "",
+        };
+        self.told.incomplete |= read.may_miss_rows();
+        for line in read.lines() {
+            self.doubt(stream, &format!("{line}{so}"));
+        }
+    }
+
+    /// Marks as deleted what complete full reads have missed. Returns how many rows that were; nothing where reads do not tell.
+    fn sweep(&mut self, deletes: &sweep::Deletes<'_>, oldest: i64) -> Result<Option<u64>, Failure> {
+        let swept = deletes.sweep(&mut self.engine.store(), oldest, &self.tried)?;
         self.tally.deleted += swept.unwrap_or(0);
         Ok(swept)
     }

@@ -1,5 +1,6 @@
 //! What is odd about the records of a read, though nothing failed: counted while they are written, told at its end.
 
+use crate::domain::completeness::Doubt;
 use crate::error::{Exit, UserError};
 
 /// How many records or values of a read were odd in each way.
@@ -13,8 +14,12 @@ pub(super) struct Remarks {
     pub(super) undated: u64,
     /// Records that say of no row that it is still there.
     pub(super) keyless: u64,
-    /// Records that the same read had brought before.
+    /// Records that the same pass over the list had brought before, with the same values.
     pub(super) repeated: u64,
+    /// Those that it had brought with other values.
+    pub(super) repeated_otherwise: u64,
+    /// Records of a page whose key another one of it has.
+    pub(super) shared_key: u64,
 }
 
 impl std::ops::AddAssign for Remarks {
@@ -24,28 +29,31 @@ impl std::ops::AddAssign for Remarks {
         self.undated += other.undated;
         self.keyless += other.keyless;
         self.repeated += other.repeated;
+        self.repeated_otherwise += other.repeated_otherwise;
+        self.shared_key += other.shared_key;
     }
 }
 
 impl Remarks {
-    /// Returns a line for each kind there was, of `read` records that should say at `cursor` when they changed.
+    /// Returns what speaks against the read having shown everything.
+    pub(super) fn doubts(&self) -> impl Iterator<Item = (Doubt, u64)> {
+        let repeated_otherwise = self.repeated_otherwise.saturating_sub(self.shared_key);
+        [
+            (Doubt::Keyless, self.keyless),
+            (Doubt::Repeated, self.repeated),
+            (Doubt::RepeatedOtherwise, repeated_otherwise),
+            (Doubt::SharedKey, self.shared_key),
+        ]
+        .into_iter()
+    }
+
+    /// Returns a line for each kind that is no doubt, of `read` records that should say at `cursor` when they changed.
     pub(super) fn lines(&self, cursor: &str, read: u64) -> impl Iterator<Item = String> {
-        let Remarks { bad_values, twice, undated, keyless, repeated } = *self;
+        let Remarks { bad_values, twice, undated, .. } = *self;
         let lines = [
             (bad_values, format!("{bad_values} bad values were left empty")),
             (twice, format!("values that stand twice in their record, of which the last was taken: {twice}")),
             (undated, format!("records without `{cursor}`, which changes may never find: {undated} of {read}")),
-            (
-                keyless,
-                format!("records without a key that can be read, so that nothing is taken for deleted: {keyless}"),
-            ),
-            (
-                repeated,
-                format!(
-                    "records that came twice, as pages shifted while they were counted: {repeated}; nothing is taken for \
-                     deleted, and the next sync reads everything again"
-                ),
-            ),
         ];
         lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, line)| line)
     }

@@ -190,7 +190,6 @@ impl Replay<'_> {
             entity: stream.entity,
             // It was there when it came, and no later full read has seen it for that.
             generation: row.generation.min(state::get(tx, pair, &stream.name)?.generation),
-            full: false,
             now: records::moment(self.now),
             adopt: self.adopt,
         };
@@ -208,7 +207,6 @@ impl Replay<'_> {
             run_id: self.run,
             room: self.room,
             expects_new: false,
-            counted: false,
             has_quarantine: false,
             erased: Erased::of(self.vault, &self.plan.organization, &self.plan.provider.slug),
             now: self.now,

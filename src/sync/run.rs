@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use chrono::TimeDelta;
 
 use super::erased::Erased;
 use super::log::{RunLog, addressed};
@@ -11,12 +12,20 @@ use super::tokens::Tokens;
 use super::turn::Turn;
 use super::{Engine, fallback, fetch, view};
 use crate::connector::{Connector, Failure};
+use crate::domain::completeness::Doubt;
 use crate::error::{Exit, UserError};
+use crate::mutants;
 use crate::store::Connection;
 use crate::store::records::{self, Tried};
 use crate::store::runs::{Finish, Outcome, Tally};
-use crate::store::state::{self, OpenRead, StreamState};
+use crate::store::state::{self, Mode, OpenRead, StreamState, View};
 use crate::vault::Opened;
+
+/// So often a run reads on from where its reads ended up to now.
+const MOST_READS_ON: u32 = 3;
+
+/// A clock that differs by more than this is told of.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
 /// How a run ended.
 pub(super) struct Ended {
@@ -37,6 +46,8 @@ pub(super) struct Told {
     pub(super) doubts: Vec<String>,
     /// Whether it went on with the previous credentials.
     pub(super) fell_back: bool,
+    /// Whether a read may have missed rows.
+    pub(super) incomplete: bool,
 }
 
 /// A run under way.
@@ -47,6 +58,8 @@ pub(super) struct Run<'r> {
     pub(super) turn: &'r Turn<'r>,
     /// What tells its credentials from others.
     pub(super) credential: String,
+    /// A digest of what that sees, once it was asked for.
+    scope: Option<Option<String>>,
     pub(super) log: RunLog,
     pub(super) tally: Tally,
     /// What was counted before it had this connector.
@@ -88,7 +101,7 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
         _ => None,
     };
     let (outcome, error) = match failure {
-        None if tally.quarantined > 0 || tally.over_cap > 0 => (Outcome::Partial, None),
+        None if tally.quarantined > 0 || tally.over_cap > 0 || told.incomplete => (Outcome::Partial, None),
         None => (Outcome::Ok, None),
         Some(Failure::Skip(error)) => (Outcome::Partial, Some(error)),
         Some(Failure::Defer(error, _)) => (Outcome::Deferred, Some(error)),
@@ -96,6 +109,7 @@ pub(super) fn run(engine: &Engine<'_>, turn: &Turn<'_>, plan: &Plan, opened: Ope
             Failure::Refused(error)
             | Failure::Stream(error)
             | Failure::Restart(error)
+            | Failure::Distrust(error)
             | Failure::Halve(error)
             | Failure::NoJob(error),
         ) => (Outcome::Failed, Some(error)),
@@ -153,7 +167,9 @@ fn attempt(
     let room = records::room(engine.store().read(), &plan.organization)?;
     let Course { tally, warnings, told, .. } = course;
     let (earlier, tried) = (tally, Tried::default());
-    let mut run = Run { engine, plan, connector, turn, credential, log, tally, earlier, warnings, told, room, tried };
+    let scope = None;
+    let mut run =
+        Run { engine, plan, connector, turn, credential, scope, log, tally, earlier, warnings, told, room, tried };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, told, .. } = run;
@@ -209,7 +225,11 @@ impl<'r> Run<'r> {
                     skipped += 1;
                     worst.get_or_insert(Failure::Skip(error));
                 }
-                Failure::Stream(error) | Failure::Restart(error) | Failure::Halve(error) | Failure::NoJob(error) => {
+                Failure::Stream(error)
+                | Failure::Restart(error)
+                | Failure::Distrust(error)
+                | Failure::Halve(error)
+                | Failure::NoJob(error) => {
                     self.warnings.push(format!("{}: failed: {}", stream.name, error.message));
                     if !matches!(worst, Some(Failure::Stream(_))) {
                         worst = Some(Failure::Stream(error));
@@ -218,6 +238,7 @@ impl<'r> Run<'r> {
                 other => return Some(other),
             }
         }
+        self.compare_clocks();
         match worst {
             // Nothing at all was read: that is no run that went well in part.
             Some(Failure::Skip(error)) if skipped == plan.streams.len() => Some(Failure::Stream(error)),
@@ -225,43 +246,37 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Reads one stream to its end, window by window: each once more from its start if the provider has lost the position,
-    /// and in halves if it holds too much.
+    /// Reads one stream to its end and up to now, window by window: each once more from its start if the provider has lost the
+    /// position, and in halves if it holds too much.
     fn stream(&mut self, stream: &StreamPlan) -> Result<(), Failure> {
         let pair = self.pair();
         let mut state = state::get(self.engine.store().read(), pair, &stream.name).map_err(Failure::Internal)?;
         let options = &self.engine.options;
-        let now = self.connector.provider_time(self.engine.now());
+        let started = self.engine.now();
         if options.backfill.is_some() {
             state.open_read = None;
-        } else if !options.full && options.stream.is_none() && fetch::rests(stream, &state, now) {
+        } else if !options.full
+            && options.stream.is_none()
+            && fetch::rests(stream, &state, self.connector.provider_time(started))
+        {
             return Ok(());
         }
-        let (mut again, mut halved) = (false, false);
         let (mut seen, before) = (Vec::new(), self.tally);
-        loop {
-            let read = self.read(stream, &mut state, &mut seen);
-            self.tell(stream, self.connector.take_notices());
-            match read {
-                Ok(()) if state.open_read.is_some() => again = false,
-                Err(Failure::Restart(error)) if !again => {
-                    again = true;
-                    self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
-                    state.open_read.iter_mut().for_each(OpenRead::begin_again);
-                    self.keep(stream, &state)?;
-                }
-                Err(Failure::Halve(error)) => {
-                    let Some(half) = state.open_read.as_ref().and_then(|open| fetch::half(stream, open)) else {
-                        return Err(Failure::Stream(error));
-                    };
-                    if !std::mem::replace(&mut halved, true) {
-                        self.warnings.push(format!("{}: read in shorter windows: {}", stream.name, error.message));
-                    }
-                    state.open_read = Some(half);
-                    self.keep(stream, &state)?;
-                }
-                Ok(()) => break,
-                failed => return failed,
+        let mut next = Some(self.first_read(stream, &mut state)?);
+        let mut reads_on = 0;
+        while let Some(open) = next.take() {
+            let resumed = open.number > 0;
+            let read = self.read_through(stream, &mut state, open, &mut seen)?;
+            if !read.completeness.is_proved() {
+                break;
+            }
+            next = fetch::next_window(stream, &read);
+            // A read that was begun by an earlier run, or by a clock behind the provider's, ended in the past.
+            let until = fetch::end(stream, self.connector.provider_time(started));
+            let behind = if read.mode == Mode::Full { resumed } else { read.to < until };
+            if next.is_none() && behind && self.moves() && reads_on < MOST_READS_ON {
+                reads_on += 1;
+                next = Some(self.next_read(stream, &mut state, true)?);
             }
         }
         let read = self.tally.read - before.read;
@@ -274,6 +289,133 @@ impl<'r> Run<'r> {
             }
         }
         Ok(())
+    }
+
+    /// Decides what a run reads first.
+    fn first_read(&mut self, stream: &StreamPlan, state: &mut StreamState) -> Result<OpenRead, Failure> {
+        match self.engine.options.backfill {
+            Some(range) => Ok(fetch::backfill(stream, range)),
+            None => self.next_read(stream, state, false),
+        }
+    }
+
+    /// Decides what is read next, and tells why where that is worth telling.
+    fn next_read(&mut self, stream: &StreamPlan, state: &mut StreamState, reads_on: bool) -> Result<OpenRead, Failure> {
+        let view = self.view(stream)?;
+        let time = self.connector.provider_time(self.engine.now());
+        let full = self.engine.options.full && !reads_on;
+        let (open, reason) = fetch::next_read(stream, state, &fetch::Now { time, view: &view, full, reads_on });
+        let other = |shape: Option<&String>| shape.is_some_and(|shape| *shape != stream.shape);
+        let begun = state.open_read.as_ref().map(|open| &open.shape);
+        if reason.is_some() && (other(state.shape.as_ref()) || other(begun)) {
+            self.told.reread.push(stream.name.clone());
+        }
+        self.tell(stream, reason);
+        Ok(open)
+    }
+
+    /// Returns what a read is made with. What the credential sees is asked once a run.
+    pub(super) fn view(&mut self, stream: &StreamPlan) -> Result<View, Failure> {
+        if self.scope.is_none() {
+            let (scope, why) = self.turn.call(|| view::scope(self.connector)).unwrap_or(Err(Failure::Stopped))?;
+            self.tell(stream, why);
+            self.scope = Some(scope);
+        }
+        Ok(View { credential: Some(self.credential.clone()), scope: self.scope.clone().flatten() })
+    }
+
+    /// Reads one window, or everything, until it is read or cannot be. Returns the read.
+    fn read_through(
+        &mut self,
+        stream: &StreamPlan,
+        state: &mut StreamState,
+        open: OpenRead,
+        seen: &mut Vec<bool>,
+    ) -> Result<OpenRead, Failure> {
+        // A position that an earlier run has left may lead nowhere by now.
+        let mut left_behind = open.position.is_some();
+        let (mut again, mut halved) = (false, false);
+        let mut open = open;
+        loop {
+            let pages = self.tally.pages;
+            let read = self.read(stream, state, open, seen);
+            self.tell(stream, self.connector.take_notices());
+            // A page in between is progress: what goes wrong behind it is another matter.
+            let stands = self.tally.pages == pages;
+            again &= stands;
+            left_behind &= stands;
+            let Some(at) = &mut state.open_read else { return read };
+            open = match read {
+                Err(Failure::Restart(error)) if !again => {
+                    again = true;
+                    self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
+                    at.begin_again();
+                    at.clone()
+                }
+                Err(Failure::Stream(error)) if left_behind && fetch::refuses_position(&error) => {
+                    left_behind = false;
+                    self.warnings.push(format!("{}: begun again, as its position was refused: {}", stream.name, error.message));
+                    at.begin_again();
+                    at.clone()
+                }
+                Err(Failure::Halve(error)) => {
+                    let Some(half) = fetch::half(stream, at) else { return Err(Failure::Stream(error)) };
+                    if !std::mem::replace(&mut halved, true) {
+                        self.warnings.push(format!("{}: read in shorter windows: {}", stream.name, error.message));
+                    }
+                    half
+                }
+                Err(failure) => return Err(self.left(stream, state, failure)),
+                Ok(read) => return Ok(read),
+            };
+            state.open_read = Some(open.clone());
+            self.keep(stream, state)?;
+        }
+    }
+
+    /// Notes in the progress of a read that it failed: one whose answers contradict themselves is given up, and so is a
+    /// position that is refused.
+    fn left(&mut self, stream: &StreamPlan, state: &mut StreamState, failure: Failure) -> Failure {
+        let Some(open) = &mut state.open_read else { return failure };
+        let stands = open.position.is_some();
+        let failure = match failure {
+            Failure::Distrust(error) => {
+                open.completeness.note(Doubt::Distrusted, 1);
+                state.doubts = Some(open.completeness.clone());
+                if !mutants::on("position-kept") {
+                    (state.open_read, state.last_full_at) = (None, None);
+                }
+                Failure::Stream(error)
+            }
+            Failure::Stream(error) if stands && fetch::refuses_position(&error) => {
+                open.begin_again();
+                Failure::Stream(error)
+            }
+            Failure::Stream(_) | Failure::Skip(_) | Failure::Restart(_) if stands => {
+                open.failures += 1;
+                failure
+            }
+            _ => return failure,
+        };
+        match self.keep(stream, state) {
+            Ok(()) => failure,
+            Err(fault) => fault,
+        }
+    }
+
+    /// Tells of clocks so far apart that one of them must be wrong.
+    fn compare_clocks(&mut self) {
+        let now = self.engine.now();
+        let ahead = self.connector.provider_time(now) - now;
+        if ahead.abs() >= CLOCKS_DIFFER {
+            let (minutes, way) = (ahead.num_minutes().abs(), if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
+            let title = &self.plan.manifest.title;
+            let warning = format!(
+                "the clock of {title} is {minutes} min {way} the clock of this machine: one of them is wrong, and changes may come late"
+            );
+            self.warnings.push(warning.clone());
+            self.told.doubts.push(warning);
+        }
     }
 
     /// Adds warnings of a stream.

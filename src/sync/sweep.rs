@@ -10,14 +10,13 @@ use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::records::{self, Owner, Rows, Tried};
-use crate::store::state::{Mode, OpenRead};
+use crate::store::state::OpenRead;
 use crate::store::{Keep, Store, audit, quarantine};
 
 /// The deletes that follow a complete read of a stream.
 pub(super) struct Deletes<'d> {
     pub(super) plan: &'d StreamPlan,
     pub(super) manifest: &'d Manifest,
-    pub(super) open: &'d OpenRead,
     pub(super) owner: &'d Owner,
     pub(super) keep: Keep,
     /// Who said that more rows may vanish at once than the brake allows, and of what; `None` where nobody did.
@@ -30,22 +29,26 @@ impl Deletes<'_> {
         &self,
         connector: &Connector<'_>,
         (engine, turn): (&Engine<'_>, &Turn<'_>),
+        read: &mut OpenRead,
         tried: &mut Tried,
     ) -> Result<u64, Failure> {
-        let Deletes { plan, open, owner, .. } = self;
-        let Some(read) = &plan.stream.deletes.feed else { return Ok(0) };
+        let Deletes { plan, owner, .. } = self;
+        let Some(feed) = &plan.stream.deletes.feed else { return Ok(0) };
         let mut projection = Projection::default();
         let key = projection.add(&plan.stream.key);
         let mut deleted = 0;
         for each in &plan.each {
             let start = Start {
-                window: Window { from: open.from, to: open.to },
+                window: Window { from: read.from, to: read.to },
                 position: None,
                 each: each.as_deref(),
                 job: None,
                 details: false,
             };
+            let mut is_first = true;
             let take = |page: Page| {
+                fetch::count(feed, &mut read.completeness, is_first, &page);
+                is_first = false;
                 let marked = engine.change(self.keep, |tx| {
                     let (mut marked, rows) = (Vec::new(), Rows::new(tx, owner)?);
                     let pair = (owner.organization_id, owner.provider_id);
@@ -70,25 +73,19 @@ impl Deletes<'_> {
                 mutants::point("feed page committed");
                 Ok(())
             };
-            fetch::pages((connector, turn), plan, (read, &projection), start, |page| page, take)?;
+            fetch::pages((connector, turn), plan, (feed, &projection), start, |page| page, take)?;
         }
         Ok(deleted)
     }
 
-    /// Returns the first of the full reads that all must have missed a record.
-    pub(super) fn oldest(&self) -> i64 {
-        self.owner.generation - i64::from(self.plan.stream.deletes.after) + 1
-    }
-
-    /// Marks as deleted what complete full reads did not find. Returns how many rows that were; nothing where this read does
-    /// not tell. Stops instead if more would vanish than the brake allows.
-    pub(super) fn sweep(&self, store: &mut Store, tried: &Tried) -> Result<Option<u64>, Failure> {
+    /// Marks as deleted what no complete full read since `oldest` has seen. Returns how many rows that were; nothing where reads
+    /// do not tell. Stops instead if more would vanish than the brake allows.
+    pub(super) fn sweep(&self, store: &mut Store, oldest: i64, tried: &Tried) -> Result<Option<u64>, Failure> {
         let Deletes { owner, .. } = self;
         let deletes = &self.plan.stream.deletes;
-        if self.open.mode != Mode::Full || deletes.sweep == Sweep::Never {
+        if deletes.sweep == Sweep::Never {
             return Ok(None);
         }
-        let oldest = self.oldest();
         let tried = (self.keep == Keep::DryRun).then_some(tried);
         let (live, unseen) = records::unseen(store.read(), owner, oldest, tried).map_err(Failure::Internal)?;
         if unseen == 0 {

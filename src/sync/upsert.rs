@@ -23,8 +23,6 @@ pub(super) struct Writer<'r> {
     pub(super) room: Option<u64>,
     /// Whether nothing was stored before: then a row is inserted without looking for it first.
     pub(super) expects_new: bool,
-    /// Whether the pages are counted and a row that this read has seen is one that comes twice.
-    pub(super) counted: bool,
     /// Whether records of this provider are in quarantine, and may have to be taken out.
     pub(super) has_quarantine: bool,
     /// Who must not come back.
@@ -137,7 +135,11 @@ impl Writing<'_> {
             if writer.run_id.is_none() {
                 written.found.push(present.id);
             }
-            written.remarks.repeated += u64::from(writer.counted && present.generation == writer.owner.generation);
+            if present.generation == writer.owner.generation {
+                let same = present.hash == record.hash;
+                written.remarks.repeated += u64::from(same);
+                written.remarks.repeated_otherwise += u64::from(!same);
+            }
             if present.hash == record.hash && !present.deleted && present.in_scope == in_scope {
                 rows.see(&present);
                 tally.unchanged += u64::from(in_scope);

@@ -145,6 +145,7 @@ impl<'a> Tester<'a> {
                 Failure::Refused(error)
                 | Failure::Skip(error)
                 | Failure::Restart(error)
+                | Failure::Distrust(error)
                 | Failure::Halve(error)
                 | Failure::NoJob(error)
                 | Failure::Defer(error, _)

@@ -1,5 +1,7 @@
 //! The rows of a page, made on one thread to be written on another: all their text lies in one place.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 
 use super::{Made, Mapped, Transform};
@@ -66,6 +68,7 @@ impl Transform {
             page: Page::empty(),
         };
         let (mut made, mut bytes) = (Made::default(), Vec::new());
+        let mut keys = HashSet::with_capacity(page.records().len());
         for sent in page.records() {
             for (seen, value) in batch.seen.iter_mut().zip(sent.values()) {
                 *seen |= value.is_there();
@@ -83,6 +86,8 @@ impl Transform {
                 Mapped::Deleted => What::Deleted,
                 Mapped::Bad(reasons) => What::Bad(reasons),
             };
+            let digest = self.same_key.hash_one(&made.key);
+            batch.remarks.shared_key += u64::from(!keys.insert(digest));
             let key = batch.push(&made.key);
             batch.rows.push(Kept { key, what });
         }

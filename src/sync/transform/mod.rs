@@ -5,6 +5,7 @@ mod memo;
 mod value;
 
 use std::borrow::Cow;
+use std::hash::RandomState;
 
 pub(super) use batch::{Batch, Row};
 use memo::Memo;
@@ -32,6 +33,8 @@ pub(super) struct Transform {
     fields: Vec<Field>,
     /// The paths below `fields_at`, for the `{fields}` slot.
     pub(super) wanted: Vec<String>,
+    /// Tells keys of one page apart.
+    same_key: RandomState,
     /// The sources by slot, for telling which of them no record has.
     sources: Vec<(usize, String)>,
 }
@@ -100,6 +103,7 @@ impl Transform {
             deleted: None,
             fields: Vec::new(),
             wanted: Vec::new(),
+            same_key: RandomState::new(),
             sources: Vec::new(),
         };
         transform.key = transform.slot(&stream.key, stream);
