@@ -83,13 +83,17 @@ impl Paginator {
         self.empties = if seen.records == 0 { self.empties + 1 } else { 0 };
         if self.empties > EMPTIES {
             let message = format!("{} pages in a row are empty, and still there is said to be more", self.empties);
-            return distrust(UserError::new(Exit::Unavailable, "empty_pages", message)
-                .hint("what was read is kept; ask the provider, or try again later"));
+            return distrust(
+                UserError::new(Exit::Unavailable, "empty_pages", message)
+                    .hint("what was read is kept; ask the provider, or try again later"),
+            );
         }
         if self.pages >= page.max {
             let message = format!("there are more than {} pages", page.max);
-            return distrust(UserError::new(Exit::Unavailable, "limit_reached", message)
-                .hint("raise `page.max` in the manifest if this is right"));
+            return distrust(
+                UserError::new(Exit::Unavailable, "limit_reached", message)
+                    .hint("raise `page.max` in the manifest if this is right"),
+            );
         }
         if let Some(edges) = seen.edges {
             let mut digest = DefaultHasher::new();
@@ -102,8 +106,10 @@ impl Paginator {
         let circle = !again && (seen.position == Some(position) || self.milestone.as_ref() == Some(position));
         if circle || self.same.1 >= SAME {
             let message = "the provider leads back to a page that was read before";
-            return distrust(UserError::new(Exit::Unavailable, "pagination_loop", message)
-                .hint("what was read is kept; ask the provider, or try again later"));
+            return distrust(
+                UserError::new(Exit::Unavailable, "pagination_loop", message)
+                    .hint("what was read is kept; ask the provider, or try again later"),
+            );
         }
         if self.pages > self.next_milestone {
             self.milestone = Some(position.clone());
@@ -249,8 +255,10 @@ mod tests {
         let mut paginator = Paginator::default();
         let mut last = (None, false);
         for (index, (records, next)) in pages.iter().enumerate() {
-            let at = ["1", "2", "3", "4"][index];
-            let seen = Seen { asked, size: None, last_key: Some(at.into()), ..seen(*records, *next, Some(at)) };
+            let empty = pages[..index].iter().rposition(|(records, _)| *records > 0).map_or(0, |last| last + 1);
+            let at = ["10", "20", "30", "40"][if *records == 0 { empty } else { index }];
+            let last_key = Some(format!("{at}0"));
+            let seen = Seen { asked, size: None, last_key, ..seen(*records, *next, Some(at)) };
             let next = paginator.next(page, &seen).unwrap();
             last = (next, paginator.is_proved_end(page, &seen));
         }
@@ -259,7 +267,9 @@ mod tests {
 
     #[test]
     fn a_full_page_that_names_no_other_proves_nothing() {
-        for kind in [PageKind::Token("a".parse().unwrap()), PageKind::Link, PageKind::Header("x".into()), PageKind::None] {
+        for kind in
+            [PageKind::Token("a".parse().unwrap()), PageKind::Link, PageKind::Header("x".into()), PageKind::None]
+        {
             let page = page(kind, &[]);
             assert!(!after(&page, &[(50, None)], Some(50)).1, "{page:?}");
             assert!(after(&page, &[(49, None)], Some(50)).1, "{page:?}");
@@ -275,7 +285,7 @@ mod tests {
     fn an_empty_page_behind_a_full_one_is_asked_for_again() {
         for kind in [PageKind::Number(1), PageKind::Offset, PageKind::Keyset("id".parse().unwrap())] {
             let page = page(kind, &[Stop::Empty]);
-            assert_eq!(after(&page, &[(50, None), (0, None)], Some(50)).0.as_deref(), Some("2"), "{page:?}");
+            assert_eq!(after(&page, &[(50, None), (0, None)], Some(50)).0.as_deref(), Some("20"), "{page:?}");
             assert_eq!(after(&page, &[(50, None), (0, None), (0, None)], Some(50)), (None, true), "{page:?}");
             assert_eq!(after(&page, &[(49, None), (0, None)], Some(50)), (None, true), "{page:?}");
             assert!(after(&page, &[(50, None), (0, None), (50, None)], Some(50)).0.is_some(), "{page:?}");

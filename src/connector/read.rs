@@ -17,8 +17,19 @@ use crate::http::Response;
 use crate::mutants;
 
 /// How services call the parameter that says how many records a page is asked for, without what is no letter.
-const PAGE_SIZES: [&str; 11] =
-    ["limit", "top", "size", "pagesize", "perpage", "count", "maxrecords", "maxresults", "pagelimit", "batchsize", "rows"];
+const PAGE_SIZES: [&str; 11] = [
+    "limit",
+    "top",
+    "size",
+    "pagesize",
+    "perpage",
+    "count",
+    "maxrecords",
+    "maxresults",
+    "pagelimit",
+    "batchsize",
+    "rows",
+];
 
 /// The most bytes of a page of CSV, which is held whole.
 const LARGEST_CSV: usize = 64 << 20;

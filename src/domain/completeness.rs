@@ -57,7 +57,9 @@ impl Doubt {
             Doubt::Unreadable => format!("characters that cannot be read, replaced by U+FFFD: {count}"),
             Doubt::DetailGone => format!("records that are listed and have no details: {count}"),
             Doubt::UnprovedEnd => {
-                format!("lists that ended without a sign that this was the end, as a next page would have been: {count}")
+                format!(
+                    "lists that ended without a sign that this was the end, as a next page would have been: {count}"
+                )
             }
             Doubt::Fewer => format!("some may be missing: {count} fewer came than the provider said there are"),
             Doubt::More => format!("{count} more came than the provider said there are"),

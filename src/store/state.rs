@@ -234,7 +234,8 @@ pub(crate) type Doubted = HashMap<(i64, i64), Vec<(String, Completeness)>>;
 
 /// Returns the streams whose last read was not proved complete.
 pub(crate) fn doubted(connection: &Connection) -> Result<Doubted> {
-    let sql = "SELECT organization_id, provider_id, stream, doubts FROM sync_state WHERE doubts IS NOT NULL ORDER BY stream";
+    let sql =
+        "SELECT organization_id, provider_id, stream, doubts FROM sync_state WHERE doubts IS NOT NULL ORDER BY stream";
     let mut doubted = Doubted::new();
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;

@@ -176,9 +176,8 @@ fn forgotten(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) -> Opti
 /// Decides what to read where nothing is gone on with.
 fn anew(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Option<String>) {
     let stream = &plan.stream;
-    let everything = |reason: Option<String>| {
-        (OpenRead::begin(Mode::Full, (None, end(plan, now.time)), &plan.shape), reason)
-    };
+    let everything =
+        |reason: Option<String>| (OpenRead::begin(Mode::Full, (None, end(plan, now.time)), &plan.shape), reason);
     // One far in the future was taken from a wrong clock: what lies before it may never have been read.
     let watermark = state.watermark.filter(|watermark| *watermark <= now.time + CLOCKS);
     let differs = state.view.as_ref().and_then(|before| view::difference(before, now.view));

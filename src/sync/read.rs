@@ -43,7 +43,9 @@ impl<'r> Run<'r> {
             match self.pages(&mut reading, state, seen) {
                 // The other values of a loop are read all the same.
                 Err(why @ (Failure::Stream(_) | Failure::Skip(_) | Failure::Distrust(_))) if stream.each.len() > 1 => {
-                    let (Failure::Stream(error) | Failure::Skip(error) | Failure::Distrust(error)) = &why else { continue };
+                    let (Failure::Stream(error) | Failure::Skip(error) | Failure::Distrust(error)) = &why else {
+                        continue;
+                    };
                     let value = stream.each[each].as_deref().unwrap_or_default();
                     self.tell(stream, [format!("`{value}`: {}", error.message)]);
                     failure.get_or_insert(why);
@@ -333,7 +335,8 @@ impl<'r> Run<'r> {
                 .then(|| (engine.options.actor.as_str(), format!("{}/{}", plan.organization.slug, plan.provider.slug))),
         };
         self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut read, &mut self.tried)?;
-        state.open_read = None;
+        // Behind a window in doubt everything is read.
+        state.open_read = fetch::next_window(stream, &read).filter(|_| read.completeness.is_proved());
         if !self.moves() {
             self.doubts(stream, &read.completeness);
             self.count_usage();

@@ -18,7 +18,7 @@ use crate::mutants;
 use crate::store::Connection;
 use crate::store::records::{self, Tried};
 use crate::store::runs::{Finish, Outcome, Tally};
-use crate::store::state::{self, Mode, OpenRead, StreamState, View};
+use crate::store::state::{self, OpenRead, StreamState, View};
 use crate::vault::Opened;
 
 /// So often a run reads on from where its reads ended up to now.
@@ -265,15 +265,15 @@ impl<'r> Run<'r> {
         let mut next = Some(self.first_read(stream, &mut state)?);
         let mut reads_on = 0;
         while let Some(open) = next.take() {
-            let resumed = open.number > 0;
+            let resumed = open.position.is_some() || open.each > 0;
             let read = self.read_through(stream, &mut state, open, &mut seen)?;
             if !read.completeness.is_proved() {
                 break;
             }
-            next = fetch::next_window(stream, &read);
+            next = state.open_read.clone();
             // A read that was begun by an earlier run, or by a clock behind the provider's, ended in the past.
             let until = fetch::end(stream, self.connector.provider_time(started));
-            let behind = if read.mode == Mode::Full { resumed } else { read.to < until };
+            let behind = if stream.stream.changes.is_some() { read.to < until } else { resumed };
             if next.is_none() && behind && self.moves() && reads_on < MOST_READS_ON {
                 reads_on += 1;
                 next = Some(self.next_read(stream, &mut state, true)?);
@@ -344,29 +344,33 @@ impl<'r> Run<'r> {
             let stands = self.tally.pages == pages;
             again &= stands;
             left_behind &= stands;
-            let Some(at) = &mut state.open_read else { return read };
-            open = match read {
-                Err(Failure::Restart(error)) if !again => {
+            let failure = match read {
+                Ok(read) => return Ok(read),
+                Err(failure) => failure,
+            };
+            let Some(at) = &mut state.open_read else { return Err(failure) };
+            open = match failure {
+                Failure::Restart(error) if !again => {
                     again = true;
                     self.warnings.push(format!("{}: begun again: {}", stream.name, error.message));
                     at.begin_again();
                     at.clone()
                 }
-                Err(Failure::Stream(error)) if left_behind && fetch::refuses_position(&error) => {
+                Failure::Stream(error) if left_behind && fetch::refuses_position(&error) => {
                     left_behind = false;
-                    self.warnings.push(format!("{}: begun again, as its position was refused: {}", stream.name, error.message));
+                    self.warnings
+                        .push(format!("{}: begun again, as its position was refused: {}", stream.name, error.message));
                     at.begin_again();
                     at.clone()
                 }
-                Err(Failure::Halve(error)) => {
+                Failure::Halve(error) => {
                     let Some(half) = fetch::half(stream, at) else { return Err(Failure::Stream(error)) };
                     if !std::mem::replace(&mut halved, true) {
                         self.warnings.push(format!("{}: read in shorter windows: {}", stream.name, error.message));
                     }
                     half
                 }
-                Err(failure) => return Err(self.left(stream, state, failure)),
-                Ok(read) => return Ok(read),
+                failure => return Err(self.left(stream, state, failure)),
             };
             state.open_read = Some(open.clone());
             self.keep(stream, state)?;
@@ -408,7 +412,8 @@ impl<'r> Run<'r> {
         let now = self.engine.now();
         let ahead = self.connector.provider_time(now) - now;
         if ahead.abs() >= CLOCKS_DIFFER {
-            let (minutes, way) = (ahead.num_minutes().abs(), if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
+            let (minutes, way) =
+                (ahead.num_minutes().abs(), if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
             let title = &self.plan.manifest.title;
             let warning = format!(
                 "the clock of {title} is {minutes} min {way} the clock of this machine: one of them is wrong, and changes may come late"

@@ -137,13 +137,18 @@ fn a_long_gap_is_read_in_windows_that_meet_and_each_counts_once_it_is_read() {
     assert_eq!(watermark(&world), first[1].1, "two windows are read");
     world.server.play(|_| json("[]"));
     world.run_well();
-    let rest = windows(&world);
+    let mut rest = windows(&world);
+    let last = rest.pop().unwrap();
     assert_eq!((rest.len(), rest[0]), (2, first[2]));
+    assert_eq!(
+        (last.0, last.1),
+        (rest[1].1 - TimeDelta::minutes(10), watermark(&world)),
+        "up to now, not to the first run"
+    );
     let all: Vec<_> = first[..2].iter().chain(&rest).collect();
     assert!(all.windows(2).all(|pair| pair[0].1 == pair[1].0), "{all:?}");
     assert!(all[..3].iter().all(|(from, to)| *to - *from == TimeDelta::days(1)), "{all:?}");
     assert!(crate::config::now() - watermark(&world) < TimeDelta::minutes(1));
-    assert_eq!(all[3].1, watermark(&world));
 }
 
 #[test]
@@ -179,8 +184,9 @@ fn a_window_that_holds_too_much_is_halved_and_the_next_run_keeps_to_that() {
     let stood = watermark(&world);
     world.server.play(at_most_an_hour);
     world.run_well();
-    let asked = windows(&world);
+    let mut asked = windows(&world);
     assert_eq!(asked[0].0, stood);
+    asked.pop().unwrap();
     assert!(asked.iter().all(|(from, to)| *to - *from <= TimeDelta::hours(1)), "{asked:?}");
     assert!(asked.windows(2).all(|pair| pair[0].1 == pair[1].0) && (20..60).contains(&asked.len()), "{asked:?}");
     assert!(crate::config::now() - watermark(&world) < TimeDelta::minutes(1));
@@ -249,10 +255,8 @@ fn records_that_move_to_a_page_read_before_are_met_by_reading_again() {
     assert_eq!(ended.outcome, Outcome::Ok);
     let said = "begun again: 3 records came, while the provider said at first that there are 4 and in the end 3";
     assert!(ended.warnings[0].contains(said), "{:?}", ended.warnings);
-    // The first was seen by this read, so it is the next that misses it.
-    assert_eq!(world.live(), ["1", "2", "3", "4"]);
+    assert_eq!(world.live(), ["2", "3", "4"], "the second pass is complete, and has missed the first record");
     world.run_well();
-    assert_eq!(world.live(), ["2", "3", "4"]);
     assert_eq!(world.server.seen().iter().filter(|asked| asked.ends_with("=1")).count(), 3);
 }
 
@@ -263,8 +267,8 @@ fn records_that_are_told_and_never_come_are_said_and_nothing_is_taken_for_delete
     world.run_well();
     world.server.play(|asked| numbered(asked, &[1, 2], 1));
     let ended = world.run();
-    assert_eq!(ended.outcome, Outcome::Ok);
-    assert!(ended.warnings[1].contains("no deletes were looked for: 2 records came"), "{:?}", ended.warnings);
+    assert_eq!(ended.outcome, Outcome::Partial);
+    assert!(ended.warnings[1].contains("1 fewer came than the provider said"), "{:?}", ended.warnings);
     assert_eq!((world.server.seen().len(), world.live()), (4, vec!["1".into(), "2".into(), "3".to_owned()]));
     world.server.play(|asked| numbered(asked, &[1, 2], 0));
     world.run_well();
@@ -303,7 +307,7 @@ fn a_detail_may_be_missing_with_other_statuses_than_404() {
     play(403);
     assert_eq!(world.run().outcome, Outcome::Failed);
     play(410);
-    world.run_well();
+    assert_eq!(world.run().outcome, Outcome::Partial);
     assert_eq!(world.live(), ["1", "3"]);
 }
 
