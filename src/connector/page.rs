@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use super::decode;
 use super::detail::Undetailed;
 use super::spool::Spool;
+use crate::domain::completeness::Doubt;
 use crate::domain::path::{Path, Projection, Span};
 
 /// One page of records.
@@ -25,8 +26,10 @@ pub(crate) struct Page {
     refused: Option<String>,
     /// The position of the page after it; `None` if this is the last.
     pub(crate) next: Option<String>,
-    /// Whether the last page has shown that it is: a full one that only does not name another has not.
-    pub(crate) is_proved_end: bool,
+    /// Whether what leads to the next page says that there is none.
+    pub(super) is_end: bool,
+    /// What speaks against this being the last page, though it leads to no other.
+    pub(crate) end: Option<Doubt>,
     /// How many records the provider says there are.
     pub(crate) total: Option<u64>,
     /// How many of the wanted values stood twice in their record.
@@ -64,7 +67,8 @@ impl Page {
             spool: None,
             refused: None,
             next,
-            is_proved_end: is_end,
+            is_end,
+            end: None,
             total,
             twice,
             gone: 0,

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use super::Failure;
+use crate::domain::completeness::Doubt;
 use crate::domain::manifest::{Page, PageKind, Stop};
 use crate::error::{Exit, UserError};
 use crate::mutants;
@@ -133,18 +134,15 @@ impl Paginator {
         Some(position.to_owned())
     }
 
-    /// Returns whether the page that was seen last, which names no other, has shown that it is the last one.
-    pub(super) fn is_proved_end(&self, page: &Page, seen: &Seen<'_>) -> bool {
-        // An empty page that another one has promised is no end of its own.
-        let promised = self.pages > 1 && seen.records == 0;
-        let is_full = self.was_full && seen.records > 0;
-        match &page.kind {
-            PageKind::Number(_) | PageKind::Offset | PageKind::Keyset(_) => true,
-            PageKind::None => !is_full,
-            PageKind::Token(_) | PageKind::Header(_) | PageKind::Next(_) | PageKind::Link => {
-                seen.is_end || !(is_full || promised)
-            }
+    /// Returns what speaks against the page that was seen last, which names no other, being the last one.
+    pub(super) fn end(&self, page: &Page, seen: &Seen<'_>) -> Option<Doubt> {
+        if by_records(page) || seen.is_end {
+            return None;
         }
+        if seen.records == 0 {
+            return (self.pages > 1).then_some(Doubt::BrokenPromise);
+        }
+        seen.asked.is_some_and(|asked| seen.records >= asked).then_some(Doubt::UnprovedEnd)
     }
 
     /// Returns, once, what looks like a service that gives fewer records a page than it is asked for: a first page of a
@@ -260,7 +258,7 @@ mod tests {
             let last_key = Some(format!("{at}0"));
             let seen = Seen { asked, size: None, last_key, ..seen(*records, *next, Some(at)) };
             let next = paginator.next(page, &seen).unwrap();
-            last = (next, paginator.is_proved_end(page, &seen));
+            last = (next, paginator.end(page, &seen).is_none());
         }
         last
     }
@@ -275,8 +273,7 @@ mod tests {
             assert!(after(&page, &[(49, None)], Some(50)).1, "{page:?}");
         }
         let page = page(PageKind::Token("a".parse().unwrap()), &[]);
-        assert!(!after(&page, &[(20, Some("b")), (20, None)], None).1, "as full as the one before");
-        assert!(after(&page, &[(20, Some("b")), (19, None)], None).1);
+        assert!(after(&page, &[(20, Some("b")), (20, None)], None).1, "nobody knows how many were asked for");
         assert!(!after(&page, &[(20, Some("b")), (0, None)], None).1, "what was promised is not there");
         assert!(after(&page, &[(0, None)], Some(50)).1, "a list without records");
     }

@@ -193,7 +193,7 @@ impl PageRead<'_> {
         let edges = self.edges(&page);
         let edges = edges.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let records = page.len() as u64;
-        let is_end = is_end || page.is_proved_end;
+        let is_end = is_end || page.is_end;
         let seen = Seen { records, next, is_end, last_key, size, asked, position: position.as_deref(), edges };
         page.next = match (self.paginator.next(&self.read.page, &seen), &position) {
             (Ok(next), _) => next,
@@ -204,7 +204,7 @@ impl PageRead<'_> {
             }
             (Err(failure), None) => return Err(failure),
         };
-        page.is_proved_end = self.paginator.is_proved_end(&self.read.page, &seen);
+        page.end = self.paginator.end(&self.read.page, &seen).filter(|_| page.next.is_none());
         if let Some(notice) = self.paginator.capped(&self.read.page, &seen) {
             connector.notice(notice);
         }
@@ -381,7 +381,7 @@ impl PageRead<'_> {
             return Err(Failure::Stream(error));
         }
         let mut full = Page::of_records(&full, &self.values);
-        (full.next, full.total, full.is_proved_end) = (page.next.clone(), page.total, page.is_proved_end);
+        (full.next, full.total, full.end) = (page.next.clone(), page.total, page.end);
         (full.gone, full.undetailed) = (gone, undetailed);
         Ok((full, failing))
     }

@@ -21,9 +21,10 @@ pub(crate) enum Doubt {
     Unreadable,
     /// Records that were listed have no details.
     DetailGone,
-    /// A list ended without the proof of its end: a full page does not say whether there is another, or a page that was
-    /// promised is empty.
+    /// A full page does not say whether there is another.
     UnprovedEnd,
+    /// A page that was promised is empty.
+    BrokenPromise,
     /// Fewer records came than the provider said there are.
     Fewer,
     /// More came.
@@ -39,8 +40,14 @@ pub(crate) enum Doubt {
 }
 
 impl Doubt {
-    /// Returns whether rows may be missing. With another view everything that it shows was read.
-    fn may_miss_rows(self) -> bool {
+    /// Returns whether something shows that rows are missing or wrong. A list may well end with a full page, and of another
+    /// view everything that it shows was read.
+    fn shows_loss(self) -> bool {
+        !matches!(self, Doubt::UnprovedEnd | Doubt::Credential | Doubt::Scope)
+    }
+
+    /// Returns whether the read cannot move the time up to which everything was read.
+    fn holds_back(self) -> bool {
         !matches!(self, Doubt::Credential | Doubt::Scope)
     }
 
@@ -57,10 +64,9 @@ impl Doubt {
             Doubt::Unreadable => format!("characters that cannot be read, replaced by U+FFFD: {count}"),
             Doubt::DetailGone => format!("records that are listed and have no details: {count}"),
             Doubt::UnprovedEnd => {
-                format!(
-                    "lists that ended without a sign that this was the end, as a next page would have been: {count}"
-                )
+                format!("lists that ended with a full page which does not say whether there is another: {count}")
             }
+            Doubt::BrokenPromise => format!("lists that ended with an empty page where more was promised: {count}"),
             Doubt::Fewer => format!("some may be missing: {count} fewer came than the provider said there are"),
             Doubt::More => format!("{count} more came than the provider said there are"),
             Doubt::Shrunk => format!("some may be missing: there were {count} fewer in the end than at first"),
@@ -131,16 +137,16 @@ impl Completeness {
         self.total.is_some_and(|total| total.came / 2 > total.first.max(total.last) + ENDLESS)
     }
 
-    /// Ends a list. `is_proved` says whether its last page proved to be that; a total that is met proves it as well.
-    pub(crate) fn end_list(&mut self, is_proved: bool) {
+    /// Ends a list. `end` is what speaks against its last page being that; a total that is met refutes it.
+    pub(crate) fn end_list(&mut self, end: Option<Doubt>) {
         let total = self.total.take();
         if let Some(Total { first, last, came }) = total {
             self.note(Doubt::Fewer, last.saturating_sub(came));
             self.note(Doubt::More, came.saturating_sub(last));
             self.note(Doubt::Shrunk, first.saturating_sub(last));
         }
-        if !is_proved && !total.is_some_and(Total::is_met) {
-            self.note(Doubt::UnprovedEnd, 1);
+        if !total.is_some_and(Total::is_met) {
+            end.into_iter().for_each(|doubt| self.note(doubt, 1));
         }
     }
 
@@ -154,9 +160,14 @@ impl Completeness {
         self.doubts.is_empty()
     }
 
-    /// Returns whether the read may have missed rows.
-    pub(crate) fn may_miss_rows(&self) -> bool {
-        self.doubts.keys().any(|doubt| doubt.may_miss_rows())
+    /// Returns whether something shows that rows are missing or wrong.
+    pub(crate) fn shows_loss(&self) -> bool {
+        self.doubts.keys().any(|doubt| doubt.shows_loss())
+    }
+
+    /// Returns whether nothing was read that can be gone on from.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.doubts.keys().any(|doubt| doubt.holds_back())
     }
 
     /// Returns a line for each doubt.
@@ -174,21 +185,21 @@ mod tests {
         for (index, (total, came)) in totals.iter().zip(came).enumerate() {
             read.page(index == 0, *total, *came);
         }
-        read.end_list(is_proved);
+        read.end_list((!is_proved).then_some(Doubt::UnprovedEnd));
         read
     }
 
     #[test]
     fn any_doubt_is_no_proof() {
         let mut read = Completeness::default();
-        assert!(read.is_proved() && !read.may_miss_rows());
+        assert!(read.is_proved() && !read.shows_loss());
         read.note(Doubt::Keyless, 0);
         assert!(read.is_proved(), "what was met no time is no doubt");
         read.note(Doubt::Scope, 1);
-        assert!(!read.is_proved() && !read.may_miss_rows());
+        assert!(!read.is_proved() && !read.shows_loss() && !read.holds_back());
         read.note(Doubt::Keyless, 2);
         read.note(Doubt::Keyless, 1);
-        assert!(read.may_miss_rows());
+        assert!(read.shows_loss() && read.holds_back());
         assert_eq!(read.lines().next().as_deref(), Some("records without a key that can be read: 3"));
     }
 

@@ -28,7 +28,7 @@ pub(crate) enum May {
 }
 
 /// The tables of which a tenant sees its part.
-const SEEN: [&str; 12] = [
+const SEEN: [&str; 13] = [
     "meta",
     "organizations",
     "integration_presets",
@@ -41,11 +41,13 @@ const SEEN: [&str; 12] = [
     "integration_sync_logs",
     "quarantine",
     "sync_requests",
+    "sync_state",
 ];
 
 /// Columns that are empty for a tenant, and so is every blob: what is sealed, what a person on our side wrote, who that was,
-/// and the records of learners.
-const HIDDEN: [&str; 7] = ["fingerprint", "created_by", "requested_by", "changes", "message", "record", "each_value"];
+/// the records of learners, and where a read stands, which may be a link.
+const HIDDEN: [&str; 9] =
+    ["fingerprint", "created_by", "requested_by", "changes", "message", "record", "each_value", "open_read", "view"];
 
 /// The functions that queries of a tenant's commands call.
 const FUNCTIONS: [&str; 5] = ["coalesce", "count", "max", "min", "sum"];
@@ -303,7 +305,7 @@ mod tests {
         }
 
         fn table(&mut self) -> String {
-            const OTHERS: [&str; 20] = [
+            const OTHERS: [&str; 19] = [
                 "learners",
                 "employers",
                 "audit_log",
@@ -311,7 +313,6 @@ mod tests {
                 "access_tokens",
                 "role_grants",
                 "master_keys",
-                "sync_state",
                 "changed_rows",
                 "learner_report",
                 "employer_report",

@@ -111,6 +111,10 @@ impl<'r> Run<'r> {
             let values = i64::try_from(stream.each.len()).unwrap_or_default();
             state.generation = open.number + (values - 1).max(0);
             owner.generation = open.value_number();
+            if !self.moves() {
+                // Of a backfill nothing else is kept: its numbers are used up all the same, as rows carry them.
+                self.change(|tx| state::use_up(tx, pair, &stream.name, state.generation))?;
+            }
         }
         let mut writer = self.writer(stream, owner, now)?;
         // Former learners are looked for before anything is inserted.
@@ -367,7 +371,7 @@ impl<'r> Run<'r> {
         state.shape = Some(read.shape.clone());
         state.view = Some(read.view.clone());
         state.doubts = (!proved).then(|| read.completeness.clone());
-        if proved || !read.completeness.may_miss_rows() {
+        if !read.completeness.holds_back() {
             state.watermark = Some(until);
         }
         if !proved {
@@ -411,7 +415,7 @@ impl<'r> Run<'r> {
             true => ", so nothing that is missing was marked as deleted, and the next sync reads everything again",
             false => "",
         };
-        self.told.incomplete |= read.may_miss_rows();
+        self.told.incomplete |= read.shows_loss();
         for line in read.lines() {
             self.doubt(stream, &format!("{line}{so}"));
         }

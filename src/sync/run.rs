@@ -316,7 +316,7 @@ impl<'r> Run<'r> {
 
     /// Returns what a read is made with. What the credential sees is asked once a run.
     pub(super) fn view(&mut self, stream: &StreamPlan) -> Result<View, Failure> {
-        if self.scope.is_none() {
+        if self.scope.is_none() && self.moves() {
             let (scope, why) = self.turn.call(|| view::scope(self.connector)).unwrap_or(Err(Failure::Stopped))?;
             self.tell(stream, why);
             self.scope = Some(scope);
@@ -413,7 +413,7 @@ impl<'r> Run<'r> {
         let ahead = self.connector.provider_time(now) - now;
         if ahead.abs() >= CLOCKS_DIFFER {
             let (minutes, way) =
-                (ahead.num_minutes().abs(), if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
+                ((ahead.num_seconds().abs() + 30) / 60, if ahead < TimeDelta::zero() { "behind" } else { "ahead of" });
             let title = &self.plan.manifest.title;
             let warning = format!(
                 "the clock of {title} is {minutes} min {way} the clock of this machine: one of them is wrong, and changes may come late"

@@ -20,6 +20,7 @@ pub(super) fn credential(opened: &Opened) -> String {
 pub(super) fn scope(connector: &Connector<'_>) -> Result<(Option<String>, Option<String>), Failure> {
     match connector.scope() {
         Ok(scope) => Ok((scope, None)),
+        Err(Failure::Refused(error)) if error.code != "not_allowed" => Err(Failure::Refused(error)),
         Err(
             Failure::Refused(error)
             | Failure::Skip(error)

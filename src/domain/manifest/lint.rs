@@ -386,8 +386,11 @@ impl Lint<'_> {
         if (page.stop.contains(&Stop::ShortPage) || page.kind == PageKind::Offset) && page.size.is_none() {
             self.find(&path, "a short page or an offset cannot be known without `page.size`");
         }
-        if page.total.is_some() && !matches!(page.kind, PageKind::Number(_) | PageKind::Offset) {
-            self.find(&path, "a `total` is for pages that are counted, by `number` or `offset`; others cannot shift");
+        if page.total.is_some() && matches!(page.kind, PageKind::Keyset(_)) {
+            self.find(
+                &path,
+                "a `total` proves nothing of a `keyset`: each page is a query of its own, with its own total",
+            );
         }
         if (page.end.is_some() || page.rows.is_some()) && !matches!(page.kind, PageKind::Header(_)) {
             self.find(&path, "`end` and `rows` belong to pages by `header`");
@@ -524,8 +527,8 @@ mod tests {
             assert!(message.as_ref().is_some_and(|message| message.contains(what)), "{by}: {message:?}");
         }
         assert!(wrong("1/1s", "full: {get: '/a/{job}'}", JOB).unwrap().contains("`{job}` has no source"));
-        let told = "full: {get: /a, query: {at: '{page}'}, page: {token: next, total: total}}";
-        assert!(wrong("1/1s", told, JOB).unwrap().contains("a `total` is for pages that are counted"));
+        let told = "full: {get: /a, query: {at: '{page}'}, page: {keyset: id, first: '0', total: total}}";
+        assert!(wrong("1/1s", told, JOB).unwrap().contains("a `total` proves nothing of a `keyset`"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(crate) struct Page {
     pub(crate) more: Option<Path>,
     /// More pages than this are an error, not an end.
     pub(crate) max: u64,
-    /// Where the answer of a counted page says how many records there are altogether.
+    /// Where an answer says how many records the list has altogether: checked at its end, too few as well as too many.
     pub(crate) total: Option<Path>,
     /// What a `header` says when there is no next page.
     pub(crate) end: Option<String>,

@@ -27,7 +27,7 @@ fn all(numbers: &'static [u32], other: &'static str) -> impl FnMut(&str) -> (u16
 }
 
 impl World {
-    fn set(&self, field: &str, value: &str) {
+    pub(super) fn set(&self, field: &str, value: &str) {
         let provider = providers::by_slug(self.engine.store().read(), "x").unwrap();
         let secret = crate::secrets::Secret::from(value.to_owned());
         let put = |tx: &crate::store::Connection| {

@@ -164,7 +164,7 @@ fn a_flipped_bit_in_a_setting_or_a_sealed_value_is_found() {
     let bytes = std::fs::read(world.db()).unwrap();
     let places = places(&world, &bytes);
     assert!(places.len() > 100);
-    let (harmed, unnoticed) = flips(&world, 100, |seeded| {
+    let (harmed, unnoticed) = flips(&world, 120, |seeded| {
         let place = &places[seeded.below(places.len())];
         place.start + seeded.below(place.len())
     });
