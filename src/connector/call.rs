@@ -193,8 +193,8 @@ impl Connector<'_> {
     fn note_clock(&self, response: &Response) {
         if let Some(date) = response.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
             let skew = (date.to_utc() - crate::config::now()).num_milliseconds();
-            // `Date` has whole seconds: less than two are no difference worth believing.
-            self.skew_ms.store(if skew.abs() < 2_000 { 0 } else { skew }, Ordering::Relaxed);
+            // `Date` has whole seconds, cut off: less than two are no difference worth believing, and its moment is over by then.
+            self.skew_ms.store(if skew.abs() < 2_000 { 0 } else { skew + 1_000 }, Ordering::Relaxed);
         }
     }
 }

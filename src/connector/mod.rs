@@ -177,7 +177,7 @@ impl<'a> Connector<'a> {
         &self.usage
     }
 
-    /// Returns the provider's own time, as far as its answers told it.
+    /// Returns the provider's own time, as far as its answers told it: it is no later, and at most a second before that.
     pub(crate) fn provider_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now + TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))
     }

@@ -229,21 +229,6 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Uses up the numbers of reads to this one, and changes nothing else of a stream.
-pub(crate) fn use_up(
-    tx: &Connection,
-    (organization_id, provider_id): (i64, i64),
-    stream: &str,
-    number: i64,
-) -> Result<()> {
-    tx.execute(
-        "INSERT INTO sync_state (organization_id, provider_id, stream, generation) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (organization_id, provider_id, stream) DO UPDATE SET generation = max(generation, excluded.generation)",
-        (organization_id, provider_id, stream, number),
-    )?;
-    Ok(())
-}
-
 /// The streams of a pair of organization and provider whose last read was not proved complete, with the reasons.
 pub(crate) type Doubted = HashMap<(i64, i64), Vec<(String, Completeness)>>;
 

@@ -121,6 +121,8 @@ fn is_counted(read: &Read) -> bool {
 pub(super) struct Now<'n> {
     /// The provider's time.
     pub(super) time: DateTime<Utc>,
+    /// The time of this machine: how long ago something was is told by one clock.
+    pub(super) ours: DateTime<Utc>,
     /// What a read would be made with.
     pub(super) view: &'n View,
     /// Whether everything is asked for, from its beginning.
@@ -207,7 +209,7 @@ fn anew(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Opt
         )));
     }
     let every = stream.deletes.sweep.every().filter(|_| !now.reads_on);
-    if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now.time)) {
+    if every.is_some_and(|every| state.last_full_at.is_none_or(|last| last + every.delta() <= now.ours)) {
         return everything(None);
     }
     let overlap = if mutants::on("strict-start") { TimeDelta::milliseconds(-1) } else { cursor.overlap.delta() };

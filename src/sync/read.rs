@@ -1,6 +1,6 @@
 //! One read of a stream: everything, or what changed in one window, page by page, and then what follows its end.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
@@ -101,20 +101,21 @@ impl<'r> Run<'r> {
             adopt,
         };
         let whole = open.number == 0;
-        if whole || mutants::on("generation-anew") {
-            open.number = self.newest_generation(state, &owner).map_err(Failure::Internal)? + 1;
+        if whole {
             open.begun = now;
+        }
+        if !self.moves() {
+            // A backfill counts for nothing, and needs no number of its own.
+            open.number = state.generation.max(1);
+            owner.generation = open.number;
+        } else if whole || mutants::on("generation-anew") {
+            open.number = self.newest_generation(state, &owner).map_err(Failure::Internal)? + 1;
             open.view = self.view(stream)?;
-            let before = state.view.as_ref().filter(|_| self.moves());
-            let differs = before.and_then(|before| view::difference(before, &open.view));
+            let differs = state.view.as_ref().and_then(|before| view::difference(before, &open.view));
             differs.into_iter().for_each(|doubt| open.completeness.note(doubt, 1));
             let values = i64::try_from(stream.each.len()).unwrap_or_default();
             state.generation = open.number + (values - 1).max(0);
             owner.generation = open.value_number();
-            if !self.moves() {
-                // Of a backfill nothing else is kept: its numbers are used up all the same, as rows carry them.
-                self.change(|tx| state::use_up(tx, pair, &stream.name, state.generation))?;
-            }
         }
         let mut writer = self.writer(stream, owner, now)?;
         // Former learners are looked for before anything is inserted.
@@ -211,7 +212,9 @@ impl<'r> Run<'r> {
         let stream = reading.stream;
         self.prepare_job(stream, state)?;
         let Some(begun) = state.open_read.clone() else { return Ok(()) };
-        reading.writer.owner.generation = begun.value_number();
+        if self.moves() {
+            reading.writer.owner.generation = begun.value_number();
+        }
         let read = fetch::read_of(stream, &begun);
         let (connector, turn) = (self.connector, self.turn);
         let prepare = |page| stream.transform.batch(&stream.filters, page);
@@ -272,7 +275,7 @@ impl<'r> Run<'r> {
         let (moves, unreadable) = (self.moves(), self.connector.take_replaced());
         let (written, tally) = self.change(|tx| {
             let written = reading.writer.write(tx, stream, batch)?;
-            if let Some(open) = &mut state.open_read {
+            if let Some(open) = state.open_read.as_mut().filter(|_| moves) {
                 open.completeness.note(Doubt::Unreadable, unreadable);
                 open.completeness.note(Doubt::DetailGone, batch.page().gone);
                 written.remarks.doubts().for_each(|(doubt, count)| open.completeness.note(doubt, count));
@@ -366,8 +369,10 @@ impl<'r> Run<'r> {
             Err(failure) => (None, Some(failure)),
         };
         mutants::point("swept");
-        // By both clocks: one that was wrong once must not hide what comes.
-        let until = read.to.min(fetch::end(stream, read.begun));
+        // By both clocks: one that was wrong once must not hide what comes. The provider's tells whole seconds.
+        let differs = self.connector.provider_time(read.begun) != read.begun;
+        let by_theirs = read.to - TimeDelta::seconds(i64::from(differs));
+        let until = by_theirs.min(fetch::end(stream, read.begun));
         state.shape = Some(read.shape.clone());
         state.view = Some(read.view.clone());
         state.doubts = (!proved).then(|| read.completeness.clone());

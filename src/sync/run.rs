@@ -24,6 +24,9 @@ use crate::vault::Opened;
 /// So often a run reads on from where its reads ended up to now.
 const MOST_READS_ON: u32 = 3;
 
+/// A read that ends so long before the provider's now is followed by another at once.
+const LATE: TimeDelta = TimeDelta::minutes(1);
+
 /// A clock that differs by more than this is told of.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(5);
 
@@ -271,9 +274,13 @@ impl<'r> Run<'r> {
                 break;
             }
             next = state.open_read.clone();
-            // A read that was begun by an earlier run, or by a clock behind the provider's, ended in the past.
+            // A read that was begun by an earlier run, or by a clock behind the provider's, ends in the past.
             let until = fetch::end(stream, self.connector.provider_time(started));
-            let behind = if stream.stream.changes.is_some() { read.to < until } else { resumed };
+            let by_clock = until - read.to >= LATE;
+            let behind = match stream.stream.changes {
+                Some(_) => read.begun < started || by_clock,
+                None => resumed,
+            };
             if next.is_none() && behind && self.moves() && reads_on < MOST_READS_ON {
                 reads_on += 1;
                 next = Some(self.next_read(stream, &mut state, true)?);
@@ -302,9 +309,10 @@ impl<'r> Run<'r> {
     /// Decides what is read next, and tells why where that is worth telling.
     fn next_read(&mut self, stream: &StreamPlan, state: &mut StreamState, reads_on: bool) -> Result<OpenRead, Failure> {
         let view = self.view(stream)?;
-        let time = self.connector.provider_time(self.engine.now());
+        let ours = self.engine.now();
+        let time = self.connector.provider_time(ours);
         let full = self.engine.options.full && !reads_on;
-        let (open, reason) = fetch::next_read(stream, state, &fetch::Now { time, view: &view, full, reads_on });
+        let (open, reason) = fetch::next_read(stream, state, &fetch::Now { time, ours, view: &view, full, reads_on });
         let other = |shape: Option<&String>| shape.is_some_and(|shape| *shape != stream.shape);
         let begun = state.open_read.as_ref().map(|open| &open.shape);
         if reason.is_some() && (other(state.shape.as_ref()) || other(begun)) {

@@ -110,7 +110,9 @@ fn bad_records_wait_in_quarantine_until_the_mapping_is_right() {
     lab.sandbox.clear_ledger();
     let report = lab.sync("acme --stream learners", 0);
     assert!(!warnings(&report).contains("in full"));
-    assert!(lab.sandbox.ledger("aptem").iter().all(|entry| entry.path.contains("UpdatedDate%20ge")));
+    let asked = lab.sandbox.ledger("aptem");
+    let mut pages = asked.iter().filter(|entry| !entry.path.contains("/Groups"));
+    assert!(pages.all(|entry| entry.path.contains("UpdatedDate%20ge")));
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn searched(lab: &Lab) -> (Vec<u16>, Vec<String>) {
 
 #[test]
 fn more_changes_than_a_search_answers_are_all_read_even_with_one_timestamp() {
-    let contacts = 10_300;
+    // Not a whole number of pages: a full last page would prove nothing, and everything would be read again.
+    let contacts = 10_301;
     let mut lab = lab(1, contacts);
     lab.organization("acme", "aptem_hubspot");
     lab.run("override disable acme aptem").succeeds();
