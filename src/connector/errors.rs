@@ -94,7 +94,7 @@ impl Connector<'_> {
                 self.error(Exit::Refused, "not_allowed", request, response)
                     .hint("the credential lacks the right to read this; ask the provider's administrator"),
             )),
-            404 => Verdict::Fail(Failure::Stream(
+            404 | 410 => Verdict::Fail(Failure::Stream(
                 self.error(Exit::Unavailable, "not_found_at_provider", request, response)
                     .hint("check `api_url` and the other settings with `skillsctl config show`"),
             )),

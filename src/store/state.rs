@@ -36,7 +36,7 @@ pub(crate) struct OpenRead {
     /// Marks the rows it has seen; each value of a loop has the next number. 0 until it begins.
     #[serde(default)]
     pub(crate) number: i64,
-    /// When it began, by our clock.
+    /// When it, or the first of its windows, began by our clock. The epoch until it begins.
     #[serde(default)]
     pub(crate) begun: DateTime<Utc>,
     /// The start of the window; `None` for a full read.

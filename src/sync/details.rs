@@ -34,8 +34,8 @@ pub(super) fn write(
                 writer.room = writer.room.map(|room| room.saturating_sub(written.room_used));
                 all.add(written);
             }
-            // Its row, if there is one, is marked by whatever tells of deletes.
-            Detailed::Gone => {
+            // Its row, if there is one, is marked by whatever tells of deletes. Listed again, it is set aside again.
+            answer if has_left(answer) => {
                 all.tally.read += 1;
                 quarantine::delete(tx, row.id)?;
             }
@@ -45,8 +45,17 @@ pub(super) fn write(
                 let tried = Quarantined { at: writer.now, ..row.clone() };
                 quarantine::keep(tx, &tried, &[reason(error)], &plan.shape)?;
             }
-            Detailed::Untried => all.tally.quarantined += 1,
+            Detailed::Gone | Detailed::Untried => all.tally.quarantined += 1,
         }
     }
     Ok(all)
+}
+
+/// Returns whether a record is no longer there to be asked for.
+fn has_left(answer: &Detailed) -> bool {
+    match answer {
+        Detailed::Gone => true,
+        Detailed::Failed(error) => error.code == "not_found_at_provider",
+        Detailed::Full(_) | Detailed::Untried => false,
+    }
 }

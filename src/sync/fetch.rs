@@ -33,6 +33,9 @@ const MOST_FAILURES: u32 = 3;
 /// More than any two clocks differ that are set at all.
 pub(super) const CLOCKS: TimeDelta = TimeDelta::days(1);
 
+/// A watermark that is further ahead of this machine's clock was taken from a clock that was wrong.
+const FUTURE: TimeDelta = TimeDelta::minutes(1);
+
 /// Returns the end of a window that is read now, by the provider's time.
 pub(super) fn end(plan: &StreamPlan, now: DateTime<Utc>) -> DateTime<Utc> {
     now - plan.stream.cursor.as_ref().map_or(TimeDelta::zero(), |cursor| cursor.settle.delta())
@@ -44,7 +47,7 @@ pub(super) fn rests(plan: &StreamPlan, state: &StreamState, now: DateTime<Utc>) 
     state.open_read.is_none()
         && state.doubts.is_none()
         && state.shape.as_ref() == Some(&plan.shape)
-        && again.is_some_and(|again| now < again && state.watermark <= Some(now + CLOCKS))
+        && again.is_some_and(|again| now < again && state.watermark <= Some(now + FUTURE))
 }
 
 /// Returns the window that begins at `from`, as long as it may be; `until` is where the last one ends.
@@ -62,7 +65,7 @@ fn window(plan: &StreamPlan, from: DateTime<Utc>, until: DateTime<Utc>, step: Op
 /// the edge is in both.
 pub(super) fn next_window(plan: &StreamPlan, read: &OpenRead) -> Option<OpenRead> {
     let until = read.until.filter(|until| read.to < *until)?;
-    Some(window(plan, read.to, until, read.step))
+    Some(OpenRead { begun: read.begun, ..window(plan, read.to, until, read.step) })
 }
 
 /// Returns the first half of a window, `None` for one that cannot be halved.
@@ -71,7 +74,8 @@ pub(super) fn half(plan: &StreamPlan, open: &OpenRead) -> Option<OpenRead> {
     let length = open.to - from;
     // Rounded up, so that two of them reach to the end.
     let half = u32::try_from((length.num_milliseconds() + 1_999) / 2_000).ok()?.max(SHORTEST_WINDOW);
-    (length > Length(SHORTEST_WINDOW).delta()).then(|| window(plan, from, open.until.unwrap_or(open.to), Some(half)))
+    let window = || window(plan, from, open.until.unwrap_or(open.to), Some(half));
+    (length > Length(SHORTEST_WINDOW).delta()).then(|| OpenRead { begun: open.begun, ..window() })
 }
 
 /// Takes back the end of a read that lies ahead of the provider's time, as its answers tell it.
@@ -180,8 +184,8 @@ fn anew(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Opt
     let stream = &plan.stream;
     let everything =
         |reason: Option<String>| (OpenRead::begin(Mode::Full, (None, end(plan, now.time)), &plan.shape), reason);
-    // One far in the future was taken from a wrong clock: what lies before it may never have been read.
-    let watermark = state.watermark.filter(|watermark| *watermark <= now.time + CLOCKS);
+    // What lies before one in the future may never have been read.
+    let watermark = state.watermark.filter(|watermark| *watermark <= now.ours + FUTURE);
     let differs = state.view.as_ref().and_then(|before| view::difference(before, now.view));
     if let Some(doubt) = differs {
         let what = if doubt == Doubt::Credential { "the credential" } else { "what the credential sees" };
@@ -190,7 +194,9 @@ fn anew(plan: &StreamPlan, state: &StreamState, now: &Now<'_>) -> (OpenRead, Opt
         return everything(known.then(|| format!("{what} has changed since the last read, {so}")));
     }
     let (Some(watermark), Some(cursor), Some(_)) = (watermark, &stream.cursor, &stream.changes) else {
-        return everything(None);
+        let is_ahead = state.watermark.is_some() && watermark.is_none();
+        let reason = "the clock of this machine was ahead at the last read, so everything is read once";
+        return everything(is_ahead.then(|| reason.to_owned()));
     };
     // Without a proved full read to rely on, changes are changes of nothing known.
     if now.full || state.last_full_at.is_none() {

@@ -2,9 +2,10 @@
 //!
 //! - What runs when: `due` says what is to run, `fleet` takes many organizations through it side by side, `turn` says which
 //!   of them works, and `lock` keeps two runs of one pair apart.
-//! - One run of a pair is `run`; one read of a stream, everything or a window of changes, is `read`. `job` has the provider
-//!   prepare a large one, `details` asks again for what thin records lack, `remarks` counts what is odd, and `tokens` keeps
-//!   the credentials and the token; `fallback` says when a run may use those that were replaced.
+//! - One run of a pair is `run`, and the reads of one of its streams are `stream`. One read, of everything or of a window of
+//!   changes, is `read`, and what follows its end is `finish`. `job` has the provider prepare a large one, `details` asks again
+//!   for what thin records lack, `remarks` counts what is odd, and `tokens` keeps the credentials and the token; `fallback` says
+//!   when a run may use those that were replaced.
 //! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight. `erased` keeps persons out who were
 //!   erased, and `retention` removes what is older than it may be.
 //! - `replay` stores records out of quarantine, without the provider.
@@ -15,6 +16,7 @@ mod erased;
 mod fallback;
 mod fetch;
 mod filter;
+mod finish;
 mod fleet;
 mod job;
 pub(crate) mod lock;
@@ -25,6 +27,7 @@ pub(crate) mod replay;
 mod resolve;
 pub(crate) mod retention;
 mod run;
+mod stream;
 mod sweep;
 mod tokens;
 mod transform;

@@ -1,29 +1,29 @@
 //! One read of a stream: everything, or what changed in one window, page by page, and then what follows its end.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::run::Run;
 use super::transform::Batch;
 use super::upsert::{Writer, Written};
-use super::{Event, details, fetch, job, sweep, view};
+use super::{Event, fetch, job, view};
 use crate::connector::Failure;
-use crate::domain::completeness::{Completeness, Doubt};
+use crate::domain::completeness::Doubt;
 use crate::domain::entity::Entity;
 use crate::error::{Exit, UserError};
 use crate::mutants;
 use crate::store::quarantine;
 use crate::store::records::{self, Owner, Tried};
-use crate::store::state::{self, Mode, OpenRead, StreamState, View};
+use crate::store::state::{self, Mode, OpenRead, StreamState};
 
 /// A read under way; its progress is `open_read` of the stream's state.
-struct Reading<'s> {
-    stream: &'s StreamPlan,
-    writer: Writer<'s>,
+pub(super) struct Reading<'s> {
+    pub(super) stream: &'s StreamPlan,
+    pub(super) writer: Writer<'s>,
     remarks: Remarks,
     /// Whether this run began it.
-    whole: bool,
+    pub(super) whole: bool,
 }
 
 impl<'r> Run<'r> {
@@ -101,7 +101,7 @@ impl<'r> Run<'r> {
             adopt,
         };
         let whole = open.number == 0;
-        if whole {
+        if open.begun == DateTime::UNIX_EPOCH {
             open.begun = now;
         }
         if !self.moves() {
@@ -137,7 +137,7 @@ impl<'r> Run<'r> {
     }
 
     /// Returns what writes rows of a stream.
-    fn writer(&self, stream: &StreamPlan, owner: Owner, now: DateTime<Utc>) -> Result<Writer<'r>, Failure> {
+    pub(super) fn writer(&self, stream: &StreamPlan, owner: Owner, now: DateTime<Utc>) -> Result<Writer<'r>, Failure> {
         let pair = self.pair();
         let quarantined = quarantine::count(self.engine.store().read(), pair.0, pair.1).map_err(Failure::Internal)?;
         Ok(Writer {
@@ -151,55 +151,6 @@ impl<'r> Run<'r> {
             now,
             connector: Some(self.connector),
         })
-    }
-
-    /// Asks again for the details of records that are in quarantine without them and that this run has not met, so that one
-    /// which failed in a read of changes is not lost.
-    pub(super) fn details(
-        &mut self,
-        stream: &StreamPlan,
-        state: &StreamState,
-        seen: &mut Vec<bool>,
-    ) -> Result<(), Failure> {
-        if stream.stream.detail.is_none() {
-            return Ok(());
-        }
-        let (pair, now) = (self.pair(), self.engine.now());
-        let (rows, adopt) = {
-            let store = self.engine.store();
-            let rows = quarantine::thin(store.read(), pair, &stream.name, self.log.id, details::AT_ONCE);
-            (rows.map_err(Failure::Internal)?, records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?)
-        };
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let thin: Vec<_> = rows.iter().map(|row| (row.record.as_str(), row.each.as_deref())).collect();
-        let answers = self.turn.call(|| self.connector.details(&stream.stream, &thin, &stream.transform.wanted));
-        let answers = answers.unwrap_or(Err(Failure::Stopped))?;
-        let owner = Owner {
-            organization_id: pair.0,
-            provider_id: pair.1,
-            entity: stream.entity,
-            generation: state.generation,
-            now: records::moment(now),
-            adopt,
-        };
-        let mut writer = self.writer(stream, owner, now)?;
-        self.count_usage();
-        let replaced = self.connector.take_replaced();
-        let replaced = (replaced > 0).then(|| format!("characters of details that cannot be read: {replaced}"));
-        self.tell(stream, replaced);
-        let (log, before) = (self.log, self.tally);
-        let (written, tally) = self.change(|tx| {
-            let written = details::write(tx, stream, &mut writer, &rows, &answers)?;
-            let mut tally = before;
-            tally += written.tally;
-            log.count(tx, &tally)?;
-            Ok((written, tally))
-        })?;
-        self.tally = tally;
-        self.took(&mut writer, &written, seen);
-        Ok(())
     }
 
     /// Reads the pages of one value of the stream's loop, and writes each.
@@ -304,7 +255,7 @@ impl<'r> Run<'r> {
     }
 
     /// Notes what was written beside the tally.
-    fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<bool>) {
+    pub(super) fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<bool>) {
         seen.resize(seen.len().max(written.seen.len()), false);
         seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
         self.tried.found.extend(&written.found);
@@ -317,119 +268,5 @@ impl<'r> Run<'r> {
             self.room = self.room.map(|room| room.saturating_sub(written.room_used));
             writer.room = self.room;
         }
-    }
-
-    /// What follows a read that came to its end: deletes, and only then the watermark. `empty` says that it brought no record.
-    /// Returns the read, with all that speaks against it.
-    fn finish_read(
-        &mut self,
-        reading: Reading<'_>,
-        state: &mut StreamState,
-        mut read: OpenRead,
-        empty: bool,
-    ) -> Result<OpenRead, Failure> {
-        mutants::point("read ended");
-        let Reading { stream, writer, whole, .. } = reading;
-        let (engine, plan, owner) = (self.engine, self.plan, &writer.owner);
-        let deletes = sweep::Deletes {
-            plan: stream,
-            manifest: &plan.manifest,
-            owner,
-            keep: engine.options.keep,
-            allow_mass: engine
-                .options
-                .allow_mass_delete
-                .then(|| (engine.options.actor.as_str(), format!("{}/{}", plan.organization.slug, plan.provider.slug))),
-        };
-        self.tally.deleted += deletes.feed(self.connector, (engine, self.turn), &mut read, &mut self.tried)?;
-        // Behind a window in doubt everything is read.
-        state.open_read = fetch::next_window(stream, &read).filter(|_| read.completeness.is_proved());
-        if !self.moves() {
-            self.doubts(stream, &read.completeness);
-            self.count_usage();
-            let (log, tally) = (self.log, self.tally);
-            self.change(|tx| log.count(tx, &tally))?;
-            return Ok(read);
-        }
-        let full = read.mode == Mode::Full;
-        let empty = empty && full && whole;
-        if empty && records::any_live(engine.store().read(), owner).map_err(Failure::Internal)? {
-            let title = &plan.manifest.title;
-            self.doubt(stream, &format!("{title} showed no record at all, where some were before"));
-        }
-        if full {
-            self.look_again(stream, &mut read)?;
-        }
-        self.doubts(stream, &read.completeness);
-        let proved = read.completeness.is_proved();
-        // The one place where a read proves what is gone.
-        let oldest = if full && proved { state.prove(read.number, stream.stream.deletes.after) } else { None };
-        let (swept, failure) = match oldest.map_or(Ok(None), |oldest| self.sweep(&deletes, oldest)) {
-            Ok(swept) => (swept, None),
-            Err(failure) => (None, Some(failure)),
-        };
-        mutants::point("swept");
-        // By both clocks: one that was wrong once must not hide what comes. The provider's tells whole seconds.
-        let differs = self.connector.provider_time(read.begun) != read.begun;
-        let by_theirs = read.to - TimeDelta::seconds(i64::from(differs));
-        let until = by_theirs.min(fetch::end(stream, read.begun));
-        state.shape = Some(read.shape.clone());
-        state.view = Some(read.view.clone());
-        state.doubts = (!proved).then(|| read.completeness.clone());
-        if !read.completeness.holds_back() {
-            state.watermark = Some(until);
-        }
-        if !proved {
-            state.last_full_at = None;
-        } else if full && failure.is_none() {
-            state.last_full_at = Some(until);
-        }
-        self.count_usage();
-        let (pair, log, tally) = (self.pair(), self.log, self.tally);
-        self.change(|tx| {
-            state::put(tx, pair, &stream.name, state)?;
-            if let (Some(_), Some(oldest), false) = (swept, oldest, empty) {
-                quarantine::sweep(tx, pair, &stream.name, oldest)?;
-            }
-            log.count(tx, &tally)?;
-            mutants::point("watermark written");
-            Ok(())
-        })?;
-        mutants::point("watermark committed");
-        failure.map_or(Ok(read), Err)
-    }
-
-    /// Asks at the end of a full read what the credential sees, so that a group left while it was read is noticed.
-    fn look_again(&mut self, stream: &StreamPlan, read: &mut OpenRead) -> Result<(), Failure> {
-        if self.plan.manifest.check.as_ref().is_none_or(|check| check.scope.is_none()) {
-            return Ok(());
-        }
-        let (scope, why) = self.turn.call(|| view::scope(self.connector)).unwrap_or(Err(Failure::Stopped))?;
-        self.tell(stream, why);
-        let now = View { scope, ..read.view.clone() };
-        if read.completeness.is_proved() {
-            view::difference(&read.view, &now).into_iter().for_each(|doubt| read.completeness.note(doubt, 1));
-        }
-        read.view = now;
-        Ok(())
-    }
-
-    /// Says what speaks against a read, and what follows from it.
-    fn doubts(&mut self, stream: &StreamPlan, read: &Completeness) {
-        let so = match self.moves() {
-            true => ", so nothing that is missing was marked as deleted, and the next sync reads everything again",
-            false => "",
-        };
-        self.told.incomplete |= read.shows_loss();
-        for line in read.lines() {
-            self.doubt(stream, &format!("{line}{so}"));
-        }
-    }
-
-    /// Marks as deleted what complete full reads have missed. Returns how many rows that were; nothing where reads do not tell.
-    fn sweep(&mut self, deletes: &sweep::Deletes<'_>, oldest: i64) -> Result<Option<u64>, Failure> {
-        let swept = deletes.sweep(&mut self.engine.store(), oldest, &self.tried)?;
-        self.tally.deleted += swept.unwrap_or(0);
-        Ok(swept)
     }
 }
