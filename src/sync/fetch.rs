@@ -105,7 +105,7 @@ pub(super) fn take(read: &Read, open: &mut OpenRead, page: &Page) -> Result<(), 
         return Err(Failure::Restart(UserError::new(Exit::Unavailable, "pages_shifted", why)));
     }
     if page.next.is_none() {
-        open.completeness.end_list(page.end.filter(|_| !mutants::on("end-believed")));
+        open.completeness.end_list(page.end.filter(|_| !mutants::on("empty-believed")));
     }
     open.next_value(open.each + 1);
     Ok(())

@@ -57,7 +57,12 @@ impl Run<'_> {
         self.doubts(stream, &read.completeness);
         let proved = read.completeness.is_proved();
         // The one place where a read proves what is gone.
-        let oldest = if full && proved { state.prove(read.number, stream.stream.deletes.after) } else { None };
+        let after = stream.stream.deletes.after;
+        let oldest = match full && proved {
+            true if mutants::on("shared-count") => Some(read.number - i64::from(after) + 1),
+            true => state.prove(read.number, after),
+            false => None,
+        };
         let (swept, failure) = match oldest.map_or(Ok(None), |oldest| self.sweep(&deletes, oldest)) {
             Ok(swept) => (swept, None),
             Err(failure) => (None, Some(failure)),

@@ -40,8 +40,17 @@ fn hunt(mutant: Option<&str>) -> Option<(u64, Vec<String>)> {
     })
 }
 
-/// Faults that no kill of a sync shows; a test in `tests/cli/` puts each in.
-const APART: [&str; 4] = ["erasures-once", "no-rewrite", "header-told", "panic-with-secret"];
+/// Faults that no kill of a sync shows; a test in `tests/cli/` or the model in `src/sync/tests/model/` puts each in.
+const APART: [&str; 8] = [
+    "erasures-once",
+    "no-rewrite",
+    "header-told",
+    "panic-with-secret",
+    "shared-count",
+    "loop-unchecked",
+    "empty-believed",
+    "position-kept",
+];
 
 fn is_caught(mutant: &str) {
     let (trials, wrong) = hunt(Some(mutant)).unwrap_or_else(|| panic!("`{mutant}` passed {TRIALS} trials"));
