@@ -3,6 +3,7 @@
 pub(crate) mod completeness;
 mod counted;
 pub(crate) mod credential;
+pub(crate) mod cron;
 pub(crate) mod difference;
 pub(crate) mod duration;
 pub(crate) mod entity;

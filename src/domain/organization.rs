@@ -85,12 +85,33 @@ pub(crate) fn email(text: &str) -> Result<String, String> {
     if fine { visible(text) } else { Err(wrong()) }
 }
 
+/// What people call a time zone by the letters of a clock, which are the name of none: those of summer time name half a year.
+const ABBREVIATIONS: [(&str, &str); 12] = [
+    ("BST", "Europe/London"),
+    ("UK", "Europe/London"),
+    ("IST", "Europe/Dublin"),
+    ("WEST", "Europe/Lisbon"),
+    ("CEST", "Europe/Paris"),
+    ("EEST", "Europe/Athens"),
+    ("MSK", "Europe/Moscow"),
+    ("EDT", "America/New_York"),
+    ("CDT", "America/Chicago"),
+    ("MDT", "America/Denver"),
+    ("PDT", "America/Los_Angeles"),
+    ("PST", "America/Los_Angeles"),
+];
+
 /// Returns a time zone of the IANA database.
 pub(crate) fn time_zone(text: &str) -> Result<Tz, String> {
     let text = text.trim();
     text.parse().map_err(|_| {
-        let meant = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()))
-            .map_or_else(|| "use one like `Europe/London`".to_owned(), |zone| format!("did you mean `{zone}`?"));
+        let names = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let same = names().find(|name| name.eq_ignore_ascii_case(text));
+        let abbreviated =
+            ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(text)).map(|(_, name)| *name);
+        let meant = same.or(abbreviated).or_else(|| nearest(text, names()));
+        let meant =
+            meant.map_or_else(|| "use one like `Europe/London`".to_owned(), |zone| format!("did you mean `{zone}`?"));
         format!("`{}` is not a time zone: {meant}", text.escape_debug())
     })
 }
@@ -150,7 +171,9 @@ mod tests {
     #[test]
     fn a_mistyped_time_zone_gets_the_nearest() {
         assert_eq!(time_zone("Europe/London").unwrap().name(), "Europe/London");
-        assert!(time_zone("Europe/Lodnon").unwrap_err().contains("did you mean `Europe/London`"));
+        for text in ["Europe/Lodnon", "BST", "bst", "europe/london"] {
+            assert!(time_zone(text).unwrap_err().contains("did you mean `Europe/London`"), "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::cron::Cron;
 use super::duration::Length;
 use crate::error::nearest;
 
@@ -29,7 +30,7 @@ pub(crate) enum Frequency {
     Daily,
     Weekly,
     Manual,
-    Cron(Box<croner::Cron>),
+    Cron(Box<Cron>),
 }
 
 const WORDS: [(&str, Frequency); 4] = [
@@ -48,13 +49,7 @@ impl FromStr for Frequency {
         }
         let fields = text.split_whitespace().count();
         if fields == 5 {
-            let cron = croner::parser::CronParser::builder()
-                .seconds(croner::parser::Seconds::Disallowed)
-                .year(croner::parser::Year::Disallowed)
-                .build()
-                .parse(text)
-                .map_err(|error| format!("`{}` is not a cron expression: {error}", text.escape_debug()))?;
-            return Ok(Frequency::Cron(Box::new(cron)));
+            return Ok(Frequency::Cron(Box::new(text.parse()?)));
         }
         match text.parse::<Length>() {
             Ok(length) if length.0 < SHORTEST => Err(format!("`{text}` is too often: the shortest frequency is 1m")),
@@ -147,9 +142,7 @@ impl Frequency {
             Frequency::Hourly => next_slot(started, 3_600, seed),
             Frequency::Daily => next_night(started, zone, seed, |_| true),
             Frequency::Weekly => next_night(started, zone, seed, |date| date.weekday() == chrono::Weekday::Mon),
-            Frequency::Cron(cron) => cron
-                .find_next_occurrence(&started.with_timezone(&zone), false)
-                .map_or(DateTime::<Utc>::MAX_UTC, |next| next.to_utc()),
+            Frequency::Cron(cron) => cron.next(started, zone)?,
             Frequency::Manual => return None,
         };
         if let Some(not_before) = last.not_before {
