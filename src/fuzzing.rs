@@ -8,13 +8,14 @@ use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use ring::rand::SystemRandom;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base64::{self, Alphabet};
 use crate::builtin;
 use crate::connector;
 use crate::domain::expression::Expression;
 use crate::domain::filter::{Condition, FilterColumn};
+use crate::domain::json;
 use crate::domain::manifest::{self, Manifest};
 use crate::domain::mapping::Mapping;
 use crate::domain::moment::{Moment, Range};
@@ -132,9 +133,9 @@ pub fn paths(bytes: &[u8]) {
     let slot = projection.add(&path);
     let mut values = Vec::new();
     let taken = projection.take(document, &mut values);
-    let Ok(whole) = serde_json::from_str::<Value>(document) else { return };
+    let Ok(whole) = json::document(document) else { return };
     taken.expect("a document is read wherever its path leads");
-    let found = values[slot].of(document).map(|json| serde_json::from_str::<Value>(json).expect("a value is JSON"));
+    let found = values[slot].of(document).map(|json| json::document(json).expect("a value is JSON"));
     assert_eq!(found.as_ref(), path.find(&whole));
     assert_eq!(path.join(&Path::default()).steps, path.steps);
 }
@@ -207,7 +208,7 @@ fn written_alike<T: std::str::FromStr<Err = String> + std::fmt::Display + Partia
 pub fn expressions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (line, document) = text.split_once('\n').unwrap_or((text, "{}"));
-    let record: Value = serde_json::from_str(document).unwrap_or_default();
+    let record = json::document(document).unwrap_or_default();
     if let Ok(expression) = Expression::new(line) {
         let known: BTreeSet<&String> = expression.names.iter().collect();
         assert_eq!(known.len(), expression.names.len(), "a name twice");

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Connector;
 use super::told::advice;
 use super::values::Values;
+use crate::domain::json;
 use crate::domain::manifest::{Action, ErrorRule};
 use crate::error::{Exit, UserError};
 use crate::http::{NoAnswer, Request, Response};
@@ -133,7 +134,7 @@ impl Connector<'_> {
 
     /// Returns what the provider says is wrong, where the manifest tells the place; never the body as such.
     pub(super) fn message_of(&self, response: &Response) -> Option<String> {
-        let document: Value = serde_json::from_slice(&response.body).ok()?;
+        let document = json::document_of(&response.body).ok()?;
         let said = self
             .manifest
             .http
@@ -178,7 +179,7 @@ impl Connector<'_> {
 
 /// Returns what expressions of rules may ask: `status`, `headers` by lower-case name, and `body`.
 pub(super) fn facts_of(response: &Response) -> minijinja::Value {
-    let body: Value = serde_json::from_slice(&response.body)
+    let body = json::document_of(&response.body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body[..response.body.len().min(4096)])));
     let headers: std::collections::BTreeMap<&str, &str> =
         response.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

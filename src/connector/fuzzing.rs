@@ -11,6 +11,7 @@ use super::job::{Kind, Kinds};
 use super::page::Page;
 use super::spool::Spool;
 use super::{csv as lines, lenient};
+use crate::domain::json;
 use crate::domain::path::{Path, Projection};
 use crate::http::{Response, Spooled};
 
@@ -46,7 +47,7 @@ pub(crate) fn page(layout: usize, body: &[u8]) {
         assert_eq!(masked.len(), text.len());
     }
     let found = decode::outline(&text, &places, &wanted, "GET x").ok();
-    let strict = serde_json::from_str::<Value>(&text).ok();
+    let strict = json::document(&text).ok();
     if let Some(document) = &strict {
         let records = list.find(document).and_then(Value::as_array);
         assert_eq!(found.as_ref().map(|found| found.count), records.map(Vec::len), "records of {text}");
@@ -69,8 +70,7 @@ fn as_strict(found: &Outline, records: &[Value], slots: &[(usize, Path)], text: 
     assert_eq!(values.len(), records.len());
     for (values, record) in values.zip(records) {
         for (slot, path) in slots {
-            let value =
-                values[*slot].of(text).map(|json| serde_json::from_str::<Value>(json).expect("a value is JSON"));
+            let value = values[*slot].of(text).map(|json| json::document(json).expect("a value is JSON"));
             assert_eq!(value.as_ref(), path.find(record), "{path} of {record}");
         }
     }
@@ -101,7 +101,7 @@ fn spooled_alike(text: &str, places: &Places<'_>, wanted: &Projection, found: &O
         let part = part.expect("a file can be read");
         texts.extend(part.records().map(|record| record.text().to_owned()));
     }
-    let read: Vec<Value> = texts.iter().map(|text| serde_json::from_str(text).expect("a record is JSON")).collect();
+    let read: Vec<Value> = texts.iter().map(|text| json::document(text).expect("a record is JSON")).collect();
     assert_eq!(read, records, "spooled {text}");
 }
 
@@ -109,7 +109,8 @@ fn spooled_alike(text: &str, places: &Places<'_>, wanted: &Projection, found: &O
 pub(crate) fn csv(body: &[u8]) {
     let kinds = Kinds::from([("n".to_owned(), Kind::Number), ("b".to_owned(), Kind::Boolean)]);
     let Ok(json) = lines::json(answer("text/csv", body), &kinds, &path("id"), "GET x") else { return };
-    let records: Vec<Value> = serde_json::from_str(&json).expect("CSV becomes JSON");
+    let records = json::document(&json).expect("CSV becomes JSON");
+    let records = records.as_array().expect("of lines");
     let body = body.strip_prefix(decode::MARK).unwrap_or(body);
     let mut reader = ::csv::Reader::from_reader(body);
     let names = reader.headers().expect("it was read before").clone();

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::domain::json;
+
 /// Returns JSON with the escape of each lone surrogate, half a character, replaced by that of U+FFFD, and how many there
 /// were. A strict parser would refuse the whole record, or page, for one.
 pub(super) fn without_halves(text: String) -> (String, u64) {
@@ -64,10 +66,9 @@ pub(super) fn masked(json: &str) -> Option<String> {
 
 /// Returns a record as a document; values that cannot be read, such as a number too large for any type, are null in it.
 pub(super) fn document(record: &str) -> Option<Value> {
-    serde_json::from_str(record).ok().or_else(|| {
+    json::document(record).ok().or_else(|| {
         let members: BTreeMap<String, &RawValue> = serde_json::from_str(record).ok()?;
-        let members =
-            members.into_iter().map(|(name, raw)| (name, serde_json::from_str(raw.get()).unwrap_or_default()));
+        let members = members.into_iter().map(|(name, raw)| (name, json::document(raw.get()).unwrap_or_default()));
         Some(Value::Object(members.collect()))
     })
 }

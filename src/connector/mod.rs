@@ -198,7 +198,7 @@ impl<'a> Connector<'a> {
         let request = self.request_get(&check.get, &check.query, &values)?;
         let response = self.call(&[], &values, request, true)?;
         let text = self.text(response, "the check")?;
-        let document: Value = serde_json::from_str(&text).map_err(|_| {
+        let document = crate::domain::json::document(&text).map_err(|_| {
             Failure::Stream(
                 UserError::new(Exit::Unavailable, "not_json", "the check did not answer with JSON")
                     .hint("check the API address in the settings"),

@@ -17,7 +17,7 @@ impl Connector<'_> {
         request.limit = TOKEN_BYTES;
         let shown = request.shown();
         let response = self.call(&[], &values, request, false)?;
-        let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let answer = crate::domain::json::document_of(&response.body).unwrap_or_default();
         match rotate.value.find(&answer) {
             Some(Value::String(text)) if !text.is_empty() => Ok(Secret::from(text.clone())),
             _ => {

@@ -37,7 +37,7 @@ impl FromStr for Cron {
             .map_err(|error| format!("`{}` is not a cron expression: {error}", text.escape_debug()))?;
         let every_hour = (0..24).all(|hour| times.pattern.hour_match(hour).unwrap_or(false));
         let cron = Cron { times, every_hour };
-        match cron.next_wall(NaiveDateTime::UNIX_EPOCH, true) {
+        match cron.next_wall(DateTime::UNIX_EPOCH.naive_utc(), true) {
             Some(_) => Ok(cron),
             None => Err(format!("`{}` names a day that never comes", text.escape_debug())),
         }

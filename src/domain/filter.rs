@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-use super::entity::{Entity, Target};
+use super::entity::{Entity, FieldType, Target};
 use super::manifest::Kind;
 use super::names::Slug;
 use crate::error::nearest;
@@ -37,6 +37,36 @@ impl FilterColumn {
             FilterColumn::LmsProvider => kind == Kind::Lms,
             FilterColumn::CrmProvider => kind == Kind::Crm,
             FilterColumn::Organization | FilterColumn::Field(_) => true,
+        }
+    }
+
+    /// Returns the type of the column's values, where it is known: a field of the organization's own may hold anything.
+    fn field_type(&self) -> Option<FieldType> {
+        match self {
+            FilterColumn::Field(Target { entity, field }) => {
+                entity.column(field).map(|position| entity.columns()[position].field_type)
+            }
+            _ => Some(FieldType::Text),
+        }
+    }
+
+    /// Returns a condition as written, each of its values in the type of the column and not in the one it looks like. What a
+    /// text is compared with by size stays a number.
+    pub(crate) fn typed(&self, condition: &Value) -> Value {
+        let Some(field_type) = self.field_type() else { return condition.clone() };
+        match condition {
+            Value::Array(values) => values.iter().map(|value| self.typed(value)).collect(),
+            Value::Object(entries) => {
+                let is_kept = |name: &str| {
+                    let operator = OPERATORS.iter().find(|(known, _)| known == &name).map(|(_, operator)| *operator);
+                    operator.is_some_and(|operator| operator.unary() || operator.by_size())
+                };
+                let typed = |(name, value): (&String, &Value)| {
+                    (name.clone(), if is_kept(name) { value.clone() } else { self.typed(value) })
+                };
+                entries.iter().map(typed).collect()
+            }
+            scalar => field_type_of(field_type, scalar),
         }
     }
 
@@ -123,6 +153,13 @@ pub(crate) enum Operator {
 impl Operator {
     fn unary(self) -> bool {
         matches!(self, Operator::IsBlank | Operator::IsNotBlank | Operator::IsEmptyString | Operator::IsNotEmptyString)
+    }
+
+    fn by_size(self) -> bool {
+        matches!(
+            self,
+            Operator::LessThan | Operator::LessThanOrEqual | Operator::GreaterThan | Operator::GreaterThanOrEqual
+        )
     }
 
     fn name(self) -> &'static str {
@@ -231,6 +268,19 @@ impl Condition {
                 }).collect::<Vec<_>>(),
             }),
         }
+    }
+}
+
+/// Returns a scalar in the type of a column, as far as it can be one.
+fn field_type_of(field_type: FieldType, scalar: &Value) -> Value {
+    match (field_type, scalar) {
+        (FieldType::Int | FieldType::Decimal, Value::String(text)) => {
+            let number = serde_json::from_str(text).ok().filter(|value: &Value| value.to_string() == *text);
+            number.filter(Value::is_number).unwrap_or_else(|| scalar.clone())
+        }
+        (FieldType::Int | FieldType::Decimal | FieldType::Bool | FieldType::Json, other) => other.clone(),
+        (_, Value::Number(_) | Value::Bool(_)) => Value::from(text(scalar)),
+        (_, other) => other.clone(),
     }
 }
 

@@ -84,7 +84,8 @@ pub(crate) enum Step {
     First,
     /// The last item of a list.
     Last,
-    /// Drops all but digits, sign and decimal point, so that `1,234.50 GBP` is a number.
+    /// Drops currency, unit and thousands separators, so that `1,234.50 GBP` is a number. `(500)` is -500 and `1.25E7` is
+    /// 12500000; what could be read in two ways is bad.
     Number,
     /// `yes`, `y`, `1`, `true` and their opposites become true and false.
     Bool,

@@ -125,9 +125,8 @@ fn words(person: &Person, key: &str) -> Vec<String> {
 
 /// Returns whether a record as it came names a person, also where it writes characters as escapes.
 fn names(record: &str, clues: &[String]) -> bool {
-    let unescaped = || {
-        serde_json::from_str::<serde_json::Value>(record).is_ok_and(|value| person::names(&value.to_string(), clues))
-    };
+    let unescaped =
+        || crate::domain::json::document(record).is_ok_and(|value| person::names(&value.to_string(), clues));
     person::names(record, clues) || (record.contains("\\u") && unescaped())
 }
 

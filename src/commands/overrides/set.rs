@@ -211,13 +211,30 @@ fn assignment(text: &str, manifest: &Manifest) -> Result<(SettingKey, Value), Us
     };
     match key(name.trim(), manifest) {
         Ok(key) => {
-            let node = yaml::parse("VALUE", value)?;
             secretlike::refuse(name.trim(), value)?;
-            Ok((key, node.to_json()))
+            let value = typed(&key, value, manifest)?;
+            Ok((key, value))
         }
         Err(_) if arrow => settings::read_arrow(text, manifest).map_err(invalid),
         Err(message) => Err(invalid(message)),
     }
+}
+
+/// Reads a value as YAML. What YAML reads otherwise, or not at all, is taken as the text it is where the setting may have that:
+/// `*/15 * * * *` is an alias to YAML, and `#1` a comment.
+fn typed(key: &SettingKey, value: &str, manifest: &Manifest) -> Result<Value, UserError> {
+    let text = Value::from(value);
+    let is_text = |text: &Value| settings::check(key, text, manifest).is_ok();
+    let read = match yaml::parse("VALUE", value) {
+        Ok(node) => node.to_json(),
+        Err(_) if is_text(&text) => return Ok(text),
+        Err(error) => {
+            let quoted = format!("a text with characters that mean something in YAML is quoted: '{key}=\"{value}\"'");
+            return Err(error.hint(quoted));
+        }
+    };
+    let is_good = read.as_str() == Some(settings::UNSET) || settings::check(key, &read, manifest).is_ok();
+    Ok(if !is_good && !value.trim().is_empty() && is_text(&text) { text } else { read })
 }
 
 /// Reads the name of one setting, with the nearest known one for a typing error.

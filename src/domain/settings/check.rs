@@ -34,6 +34,9 @@ pub(crate) fn check(key: &SettingKey, value: &Value, manifest: &Manifest) -> Res
     if value.is_null() {
         return Err(format!("`{key}` has no value; to remove an inherited value write `!unset`"));
     }
+    if holds_unset(value) {
+        return Err(format!("`!unset` takes a whole setting away; within `{key}` it stands for nothing"));
+    }
     match key {
         SettingKey::Enabled => match value {
             Value::Bool(_) => Ok(value.clone()),
@@ -56,8 +59,18 @@ pub(crate) fn check(key: &SettingKey, value: &Value, manifest: &Manifest) -> Res
                     manifest.kind.as_str()
                 ));
             }
-            Condition::read(value).map(|_| value.clone())
+            Condition::read(value).map(|_| column.typed(value))
         }
+    }
+}
+
+/// Returns whether the marker stands anywhere within a value.
+fn holds_unset(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == super::UNSET,
+        Value::Array(items) => items.iter().any(holds_unset),
+        Value::Object(entries) => entries.iter().any(|(key, value)| key == super::UNSET || holds_unset(value)),
+        _ => false,
     }
 }
 
@@ -243,6 +256,46 @@ pub(super) fn plain(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn manifest() -> Manifest {
+        let (name, text) = crate::builtin::PROVIDERS[0];
+        crate::domain::manifest::load(name, text).unwrap()
+    }
+
+    fn checked(key: &str, value: serde_json::Value) -> Result<Value, String> {
+        check(&key.parse().unwrap(), &value, &manifest())
+    }
+
+    #[test]
+    fn a_filter_takes_its_values_in_the_type_of_its_column() {
+        use serde_json::json;
+        let cases = [
+            ("learner.programme", json!(1_010_276), json!("1010276")),
+            ("learner.programme", json!([1, "b", true]), json!(["1", "b", "true"])),
+            ("learner.status", json!({"In": [1, 2]}), json!({"In": ["1", "2"]})),
+            ("learner.uln", json!({"StartsWith": 99}), json!({"StartsWith": "99"})),
+            ("learner.status", json!({"IsNotBlank": true}), json!({"IsNotBlank": true})),
+            ("learner.programme", json!({"GreaterThan": 3}), json!({"GreaterThan": 3})),
+            ("LMS_Provider", json!(7), json!("7")),
+            ("learner.progress", json!("50"), json!(50)),
+            ("learner.progress", json!("full"), json!("full")),
+            ("learner.own_field", json!(7), json!(7)),
+        ];
+        for (column, given, kept) in cases {
+            assert_eq!(checked(&format!("powerbi_filters.{column}"), given.clone()), Ok(kept), "{column}: {given}");
+        }
+    }
+
+    #[test]
+    fn the_marker_stands_for_a_whole_setting_only() {
+        use serde_json::json;
+        for value in [json!({"from": "a", "map": {"x": "!unset"}}), json!({"from": "a", "one_of": ["!unset"]})] {
+            assert!(
+                checked("field_mappings.learner.status", value).unwrap_err().contains("takes a whole setting away")
+            );
+        }
+        assert!(checked("powerbi_filters.learner.status", json!(["a", "!unset"])).is_err());
+    }
 
     #[test]
     fn urls_are_https_or_of_this_machine() {

@@ -355,7 +355,7 @@ fn every_doubt_makes_the_next_read_full() {
         let manifest = format!("{}{more}    errors: [{{status: 204, do: empty_page}}]\n", BY_TOKEN);
         let world = World::new(&manifest, NAMES);
         let answer = answer.to_owned();
-        let mut one = move |asked: &str| match asked {
+        let one = move |asked: &str| match asked {
             "GET /one/404" => (404, String::new(), "{}".into()),
             "GET /one/204" => (204, String::new(), String::new()),
             _ => json(r#"{"id":1,"name":"a"}"#),

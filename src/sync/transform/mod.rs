@@ -15,6 +15,7 @@ use super::remarks::Remarks;
 use crate::connector::Sent;
 use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
+use crate::domain::json;
 use crate::domain::manifest::Stream;
 use crate::domain::mapping::{Mapping, OnBad, Spec};
 use crate::domain::path::{Path, Projection};
@@ -208,7 +209,7 @@ impl Transform {
             made.remarks.undated += u64::from(sent.value(slot).is_none_or(|json| matches!(json, "null" | "\"\"")));
         }
         if let Some((slot, is)) = &self.deleted
-            && sent.value(*slot).is_some_and(|json| serde_json::from_str(json).is_ok_and(|value| says(&value, is)))
+            && sent.value(*slot).is_some_and(|text| json::document(text).is_ok_and(|value| says(&value, is)))
         {
             return Mapped::Deleted;
         }
@@ -283,11 +284,17 @@ impl Field {
                 memo.answer(values.clone(), || evaluate(expression, values))?
             }
         };
+        if self.column.is_some() && matches!(made, Value::Json(_)) && self.takes_scalars() {
+            return Err(value::NO_SCALAR.into());
+        }
         if self.plain {
             return Ok(made);
         }
         for step in &self.spec.steps {
             made = stepped(made, step)?;
+        }
+        if !self.spec.steps.is_empty() && text_of(&made).is_some_and(|text| text.is_empty()) {
+            made = Value::Null;
         }
         if !self.spec.map.is_empty() || self.spec.otherwise.is_some() {
             made = self.mapped(made);
@@ -298,6 +305,11 @@ impl Field {
         let made = if column_type == Some(FieldType::Decimal) { typed(made, column_type, None)? } else { made };
         self.check(&made)?;
         Ok(made)
+    }
+
+    /// Returns whether an object or a list can be no value of the target: steps may take one apart, and JSON is one.
+    fn takes_scalars(&self) -> bool {
+        self.spec.steps.is_empty() && self.field_type != Some(FieldType::Json)
     }
 
     fn mapped<'a>(&self, made: Value<'a>) -> Value<'a> {
@@ -334,21 +346,21 @@ impl Field {
 
 /// Returns whether a value is the one that is meant. Where all values are text, as in CSV, `"true"` is `true`.
 fn says(value: &serde_json::Value, meant: &serde_json::Value) -> bool {
-    let reads = |text| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|read| read == *meant);
+    let reads = |text| json::document(text).is_ok_and(|read| read == *meant);
     value == meant || value.as_str().is_some_and(reads)
 }
 
 /// Returns what an expression makes of values that are given as JSON.
 fn evaluate<'v>(expression: &Expression, values: impl Iterator<Item = &'v str>) -> Result<Value<'static>, String> {
-    let found = values.map(|json| {
-        Ok(match value(json) {
+    let found = values.map(|text| {
+        Ok(match value(text) {
             Value::Null => minijinja::Value::from(()),
             Value::Bool(bool) => minijinja::Value::from(bool),
-            Value::Text(text) => minijinja::Value::from(text.as_ref()),
-            _ if too_deep(json) => return Err(TOO_DEEP.to_owned()),
+            Value::Text(said) => minijinja::Value::from(said.as_ref()),
+            _ if too_deep(text) => return Err(TOO_DEEP.to_owned()),
             // Left empty, it would be an answer of the expression's that the record does not give.
             _ => {
-                let read = serde_json::from_str::<serde_json::Value>(json);
+                let read = json::document(text);
                 let read = read.map_err(|_| "a value that its expression takes cannot be read".to_owned())?;
                 minijinja::Value::from(minijinja::value::Serde(read))
             }
@@ -360,6 +372,8 @@ fn evaluate<'v>(expression: &Expression, values: impl Iterator<Item = &'v str>) 
         minijinja::value::ValueKind::None | minijinja::value::ValueKind::Undefined => Value::Null,
         minijinja::value::ValueKind::Bool => Value::Bool(made.is_true()),
         minijinja::value::ValueKind::Number => Value::Number(Cow::Owned(made.to_string())),
+        // Made of nothing, it is nothing.
+        minijinja::value::ValueKind::String if made.as_str() == Some("") => Value::Null,
         minijinja::value::ValueKind::String => Value::Text(Cow::Owned(made.to_string())),
         _ => Value::Json(Cow::Owned(serde_json::to_string(&made).map_err(|error| error.to_string())?)),
     })

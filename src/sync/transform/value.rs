@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
 use crate::domain::entity::FieldType;
 use crate::domain::mapping::Step;
+use crate::domain::number;
 use crate::domain::uln::{self, Uln};
 use crate::store::records::Cell;
 
@@ -36,6 +37,8 @@ pub(super) fn value(json: &str) -> Value<'_> {
 
 /// What is nested deeper is not believed: whoever reads it on might not survive it.
 const DEEPEST: usize = 127;
+pub(super) const NO_SCALAR: &str =
+    "it is an object or a list, where one value is needed: map it with `type: json`, or a part of it";
 pub(super) const TOO_DEEP: &str = "it is nested more than 127 deep";
 
 /// Returns whether a JSON text is nested deeper than is believed.
@@ -125,7 +128,11 @@ pub(super) fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, St
         Step::Upper => owned(text.to_uppercase()),
         Step::Title => owned(title(&text)),
         Step::Digits => owned(text.chars().filter(char::is_ascii_digit).collect()),
-        Step::Number => owned(text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect()),
+        Step::Number if text.trim().is_empty() => Ok(Value::Null),
+        Step::Number => match number::cleaned(&text) {
+            Some(number) => owned(number),
+            None => Err("it cannot be told which number it is".into()),
+        },
         Step::Bool => match text.trim().to_lowercase().as_str() {
             "true" | "yes" | "y" | "1" | "on" => Ok(Value::Bool(true)),
             "false" | "no" | "n" | "0" | "off" => Ok(Value::Bool(false)),
@@ -141,6 +148,7 @@ pub(super) fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, St
         },
         Step::Postcode => owned(postcode(&text)),
         Step::Hash => owned(crate::store::hash(&text)),
+        Step::Split(_) if text.trim().is_empty() => Ok(Value::List(Vec::new())),
         Step::Split(separator) => {
             Ok(Value::List(text.split(separator.as_str()).map(|part| part.trim().to_owned()).collect()))
         }
@@ -183,9 +191,11 @@ pub(super) fn typed<'a>(
     }
     let whole = match value {
         Value::Null => return Ok(Value::Null),
+        Value::List(items) if items.is_empty() => return Ok(Value::Null),
         Value::List(items) => return Ok(Value::Text(Cow::Owned(items.join(";")))),
         Value::Bool(bool) => Cow::Borrowed(if bool { "true" } else { "false" }),
-        Value::Number(text) | Value::Text(text) | Value::Json(text) => text,
+        Value::Json(_) => return Err(NO_SCALAR.into()),
+        Value::Number(text) | Value::Text(text) => text,
     };
     if field_type == FieldType::Text {
         return Ok(Value::Text(whole));
@@ -274,6 +284,7 @@ pub(super) fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
         Value::Number(digits) if field_type == FieldType::Decimal => digits.parse().map_or(Cell::Null, Cell::Real),
         Value::Bool(bool) => Cell::Text(Cow::Borrowed(if bool { "true" } else { "false" })),
         Value::Number(text) | Value::Text(text) | Value::Json(text) => Cell::Text(text),
+        Value::List(items) if items.is_empty() => Cell::Null,
         Value::List(items) => Cell::Text(Cow::Owned(items.join(";"))),
     }
 }

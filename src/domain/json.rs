@@ -1,0 +1,105 @@
+//! JSON from outside as a tree.
+//!
+//! `serde_json` hands raw texts and long numbers through serde as maps with a member of a private name. Read straight into its
+//! own tree, an object from outside with a member of that name would be taken for one of those, and swallowed or refused.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// A tree in which every member is an ordinary one.
+struct Tree(Value);
+
+/// Reads a text. The last of two members of one name counts.
+pub(crate) fn document(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).map(|Tree(value)| value)
+}
+
+/// Reads bytes.
+pub(crate) fn document_of(bytes: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(bytes).map(|Tree(value)| value)
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("any JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_string<E>(self, value: String) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(Tree(item)) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(items.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, Tree(value))) = map.next_entry::<String, Tree>()? {
+                    members.insert(name, value);
+                }
+                Ok(members.into())
+            }
+        }
+        deserializer.deserialize_any(Any).map(Tree)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_private_token_is_an_ordinary_member() {
+        for token in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            for value in [r#""[1]""#, r#""no json""#, "7", "{}", r#"{"x":1}"#] {
+                let text = format!(r#"{{"a":[{{"{token}":{value},"b":2}}]}}"#);
+                let read = document(&text).unwrap();
+                assert_eq!(read["a"][0]["b"], 2, "{text}");
+                assert_eq!(read["a"][0][token], document(value).unwrap(), "{text}");
+                assert_eq!(document_of(text.as_bytes()).unwrap(), read);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_else_is_read_as_before(text in "[\\[\\]{}:,0-9a-e\"\\\\. +-]{0,40}") {
+            prop_assert_eq!(document(&text).ok(), serde_json::from_str::<Value>(&text).ok());
+        }
+    }
+}
