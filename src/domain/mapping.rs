@@ -39,15 +39,58 @@ pub(crate) struct Spec {
     /// A regular expression that the whole value must match.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub(crate) pattern: Option<String>,
-    /// The smallest and largest number allowed.
+    /// The smallest and largest number, or the first and last date, allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) range: Option<(f64, f64)>,
+    pub(crate) range: Option<Range>,
     /// The values allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) one_of: Vec<String>,
     /// What happens to a value that is of the wrong type or fails a check.
     #[serde(skip_serializing_if = "OnBad::is_default")]
     pub(crate) bad: OnBad,
+}
+
+/// The values that a mapping allows, both ends included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Range {
+    Numbers(f64, f64),
+    /// Days, like `2020-01-31`; of a time its day in UTC counts.
+    Dates(Day, Day),
+}
+
+/// A day of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+pub(crate) struct Day(#[schemars(with = "String")] chrono::NaiveDate);
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || serde::de::Error::custom(format!("`{}` is not a date like `2020-01-31`", text.escape_debug()));
+        text.parse().map(Day).map_err(|_| wrong())
+    }
+}
+
+impl Range {
+    /// Returns whether a value, as it is stored, lies within.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        match self {
+            Range::Numbers(low, high) => text.parse::<f64>().is_ok_and(|number| (*low..=*high).contains(&number)),
+            Range::Dates(first, last) => {
+                let day = text.get(..10).and_then(|day| day.parse().ok()).map(Day);
+                day.is_some_and(|day| (*first..=*last).contains(&day))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Range::Numbers(low, high) => write!(f, "a number from {low} to {high}"),
+            Range::Dates(Day(first), Day(last)) => write!(f, "a date from {first} to {last}"),
+        }
+    }
 }
 
 /// What happens when a value is bad.
@@ -144,10 +187,10 @@ impl Mapping {
                 return Err(format!("`{}` is not a time zone; write it like `Europe/London`", zone.escape_debug()));
             }
         }
-        if let Some((low, high)) = spec.range
-            && low > high
-        {
-            return Err("`range` is [smallest, largest]".into());
+        match &spec.range {
+            Some(Range::Numbers(low, high)) if low > high => return Err("`range` is [smallest, largest]".into()),
+            Some(Range::Dates(first, last)) if first > last => return Err("`range` is [first, last]".into()),
+            _ => {}
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `sync_state`: how far each stream has been read. Always written in the transaction of the page it speaks of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -154,6 +154,8 @@ pub(crate) struct StreamState {
     pub(crate) doubts: Option<Completeness>,
     /// The numbers of the newest full reads that were proved complete, oldest first.
     pub(crate) proved_reads: Vec<i64>,
+    /// Which types the values of each source have had, as bits.
+    pub(crate) field_types: BTreeMap<String, u8>,
 }
 
 impl StreamState {
@@ -179,7 +181,8 @@ pub(crate) fn get(
     }
     let found = connection
         .prepare_cached(
-            "SELECT watermark, open_read, generation, last_full_at, shape, view, doubts, proved_reads FROM sync_state
+            "SELECT watermark, open_read, generation, last_full_at, shape, view, doubts, proved_reads, field_types
+             FROM sync_state
              WHERE organization_id = :organization AND provider_id = :provider AND stream = :stream",
         )?
         .query_row(
@@ -194,6 +197,7 @@ pub(crate) fn get(
                     view: json(row, "view")?,
                     doubts: json(row, "doubts")?,
                     proved_reads: text::json(row, "proved_reads")?,
+                    field_types: text::json(row, "field_types")?,
                 })
             },
         )
@@ -213,18 +217,20 @@ pub(crate) fn put(
     }
     tx.prepare_cached(
         "INSERT INTO sync_state (organization_id, provider_id, stream, watermark, open_read, generation, last_full_at, shape,
-                                 view, doubts, proved_reads)
+                                 view, doubts, proved_reads, field_types)
          VALUES (:organization, :provider, :stream, :watermark, :open_read, :generation, :last_full_at, :shape,
-                 :view, :doubts, :proved_reads)
+                 :view, :doubts, :proved_reads, :field_types)
          ON CONFLICT (organization_id, provider_id, stream) DO UPDATE SET watermark = excluded.watermark,
              open_read = excluded.open_read, generation = excluded.generation, last_full_at = excluded.last_full_at,
-             shape = excluded.shape, view = excluded.view, doubts = excluded.doubts, proved_reads = excluded.proved_reads",
+             shape = excluded.shape, view = excluded.view, doubts = excluded.doubts, proved_reads = excluded.proved_reads,
+             field_types = excluded.field_types",
     )?
     .execute(named_params! {
         ":organization": organization_id, ":provider": provider_id, ":stream": stream, ":watermark": state.watermark.map(stamp),
         ":open_read": json(state.open_read.as_ref())?, ":generation": state.generation,
         ":last_full_at": state.last_full_at.map(stamp), ":shape": state.shape, ":view": json(state.view.as_ref())?,
         ":doubts": json(state.doubts.as_ref())?, ":proved_reads": serde_json::to_string(&state.proved_reads)?,
+        ":field_types": serde_json::to_string(&state.field_types)?,
     })?;
     Ok(())
 }

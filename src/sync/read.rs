@@ -6,6 +6,7 @@ use super::remarks::Remarks;
 use super::resolve::StreamPlan;
 use super::run::Run;
 use super::transform::Batch;
+use super::transform::kinds::{self, Kinds};
 use super::upsert::{Writer, Written};
 use super::{Event, fetch, job, view};
 use crate::connector::Failure;
@@ -33,7 +34,7 @@ impl<'r> Run<'r> {
         stream: &StreamPlan,
         state: &mut StreamState,
         open: OpenRead,
-        seen: &mut Vec<bool>,
+        seen: &mut Vec<Kinds>,
     ) -> Result<OpenRead, Failure> {
         let mut reading = self.begin(stream, state, open)?;
         let before = self.tally.read;
@@ -158,7 +159,7 @@ impl<'r> Run<'r> {
         &mut self,
         reading: &mut Reading<'_>,
         state: &mut StreamState,
-        seen: &mut Vec<bool>,
+        seen: &mut Vec<Kinds>,
     ) -> Result<(), Failure> {
         let stream = reading.stream;
         self.prepare_job(stream, state)?;
@@ -215,7 +216,7 @@ impl<'r> Run<'r> {
         reading: &mut Reading<'_>,
         state: &mut StreamState,
         batch: &Batch,
-        seen: &mut Vec<bool>,
+        seen: &mut Vec<Kinds>,
     ) -> Result<(), Failure> {
         self.count_usage();
         let (pair, log, before) = (self.pair(), self.log, self.tally);
@@ -257,9 +258,8 @@ impl<'r> Run<'r> {
     }
 
     /// Notes what was written beside the tally.
-    pub(super) fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<bool>) {
-        seen.resize(seen.len().max(written.seen.len()), false);
-        seen.iter_mut().zip(&written.seen).for_each(|(seen, now)| *seen |= now);
+    pub(super) fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<Kinds>) {
+        kinds::add(seen, &written.seen);
         self.tried.found.extend(&written.found);
         for id in &written.gone {
             // A dry run finds a row live again that it has marked as deleted before.

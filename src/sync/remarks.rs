@@ -8,6 +8,8 @@ use crate::error::{Exit, UserError};
 pub(super) struct Remarks {
     /// Values that were dropped because they were bad, where the mapping asks to be told.
     pub(super) bad_values: u64,
+    /// Dates that are so far away that they stand for none, more likely.
+    pub(super) odd_dates: u64,
     /// Values that stood twice in their record.
     pub(super) twice: u64,
     /// Records that do not say when they changed, though they should.
@@ -25,6 +27,7 @@ pub(super) struct Remarks {
 impl std::ops::AddAssign for Remarks {
     fn add_assign(&mut self, other: Remarks) {
         self.bad_values += other.bad_values;
+        self.odd_dates += other.odd_dates;
         self.twice += other.twice;
         self.undated += other.undated;
         self.keyless += other.keyless;
@@ -49,9 +52,10 @@ impl Remarks {
 
     /// Returns a line for each kind that is no doubt, of `read` records that should say at `cursor` when they changed.
     pub(super) fn lines(&self, cursor: &str, read: u64) -> impl Iterator<Item = String> {
-        let Remarks { bad_values, twice, undated, .. } = *self;
+        let Remarks { bad_values, odd_dates, twice, undated, .. } = *self;
         let lines = [
             (bad_values, format!("{bad_values} bad values were left empty")),
+            (odd_dates, format!("dates up to 1900 or in more than 100 years, which may stand for none: {odd_dates}")),
             (twice, format!("values that stand twice in their record, of which the last was taken: {twice}")),
             (undated, format!("records without `{cursor}`, which changes may never find: {undated} of {read}")),
         ];

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::resolve::StreamPlan;
 use super::run::Run;
+use super::transform::kinds::{self, Kinds};
 use super::{details, fetch, view};
 use crate::connector::Failure;
 use crate::domain::completeness::Doubt;
@@ -55,6 +56,7 @@ impl Run<'_> {
         }
         let read = self.tally.read - before.read;
         self.details(stream, &state, &mut seen)?;
+        self.compare_kinds(stream, &mut state, &seen)?;
         if read > 0 {
             let sources = stream.transform.never_seen(&seen).map(|source| format!("`{source}`"));
             let sources = sources.collect::<Vec<_>>().join(", ");
@@ -63,6 +65,19 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tells of sources whose values have another type than in all runs before, and keeps which they had.
+    fn compare_kinds(&mut self, stream: &StreamPlan, state: &mut StreamState, seen: &[Kinds]) -> Result<(), Failure> {
+        let before = state.field_types.clone();
+        for (source, now) in stream.transform.kinds(seen).filter(|(_, kinds)| *kinds != 0) {
+            let known = state.field_types.entry(source.to_owned()).or_default();
+            if let Some(change) = kinds::change(*known, now) {
+                self.doubt(stream, &format!("`{source}` {change}"));
+            }
+            *known |= now;
+        }
+        if before != state.field_types { self.keep(stream, state) } else { Ok(()) }
     }
 
     /// Decides what a run reads first.
@@ -105,7 +120,7 @@ impl Run<'_> {
         stream: &StreamPlan,
         state: &mut StreamState,
         open: OpenRead,
-        seen: &mut Vec<bool>,
+        seen: &mut Vec<Kinds>,
     ) -> Result<OpenRead, Failure> {
         // A position that an earlier run has left may lead nowhere by now.
         let mut left_behind = open.position.is_some();
@@ -187,7 +202,7 @@ impl Run<'_> {
         &mut self,
         stream: &StreamPlan,
         state: &StreamState,
-        seen: &mut Vec<bool>,
+        seen: &mut Vec<Kinds>,
     ) -> Result<(), Failure> {
         if stream.stream.detail.is_none() {
             return Ok(());

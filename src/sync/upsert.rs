@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use super::erased::Erased;
 use super::remarks::Remarks;
 use super::resolve::StreamPlan;
+use super::transform::kinds::{self, Kinds};
 use super::transform::{Batch, Row};
 use crate::connector::{Connector, Sent, Undetailed};
 use crate::domain::entity::Entity;
@@ -37,8 +38,8 @@ pub(super) struct Writer<'r> {
 pub(super) struct Written {
     pub(super) tally: Tally,
     pub(super) remarks: Remarks,
-    /// Which sources exist in any record, by slot.
-    pub(super) seen: Vec<bool>,
+    /// Which types the values of each slot have.
+    pub(super) seen: Vec<Kinds>,
     /// How much of the room is used up.
     pub(super) room_used: u64,
     /// The rows that were there already, in a dry run only.
@@ -52,15 +53,10 @@ impl Written {
     pub(super) fn add(&mut self, other: Written) {
         self.tally += other.tally;
         self.remarks += other.remarks;
-        self.note_seen(&other.seen);
+        kinds::add(&mut self.seen, &other.seen);
         self.room_used += other.room_used;
         self.found.extend(other.found);
         self.gone.extend(other.gone);
-    }
-
-    fn note_seen(&mut self, seen: &[bool]) {
-        self.seen.resize(self.seen.len().max(seen.len()), false);
-        self.seen.iter_mut().zip(seen).for_each(|(known, now)| *known |= now);
     }
 }
 
@@ -96,7 +92,7 @@ impl Writer<'_> {
 impl Writing<'_> {
     fn batch(mut self, batch: &Batch) -> Result<()> {
         self.written.remarks += batch.remarks;
-        self.written.note_seen(&batch.seen);
+        kinds::add(&mut self.written.seen, &batch.seen);
         batch.each(|row, sent| {
             self.written.tally.read += 1;
             match row {

@@ -85,6 +85,93 @@ fn bytes_that_are_no_text_are_replaced_and_a_key_of_them_is_not_believed() {
 }
 
 #[test]
+fn an_object_in_a_scalar_column_is_set_aside() {
+    for value in [r#"{"first":"Ann"}"#, r#"["Ann"]"#, "[]", "{}"] {
+        let (world, ended) = read("learner.last_name: n", format!(r#"[{{"id":1,"n":{value}}},{{"id":2,"n":"Bo"}}]"#));
+        assert_eq!((ended.outcome, ended.tally.quarantined), (Outcome::Partial, 1), "{value}");
+        assert!(reasons(&world).contains("an object or a list, where one value is needed"), "{}", reasons(&world));
+        assert_eq!(names(&world), ["Bo"]);
+    }
+    let (world, ended) = read("learner.own: {from: n, type: json}", r#"[{"id":1,"n":{"first":"Ann"}}]"#);
+    assert_eq!((ended.outcome, world.live().len()), (Outcome::Ok, 1));
+}
+
+#[test]
+fn a_field_that_changes_its_type_is_told_once() {
+    let world = World::new(ONE_PAGE, NAMES);
+    let run = |value: &'static str| {
+        world.server.play(move |_| json(format!(r#"[{{"id":1,"name":{value}}}]"#)));
+        world.run().told.doubts
+    };
+    assert!(run(r#""Ann""#).is_empty());
+    assert!(run("null").is_empty());
+    assert_eq!(run("false"), ["learners: `name` is true or false now, and was text before"]);
+    assert!(run("false").is_empty() && run(r#""Ann""#).is_empty(), "it is known by now");
+    assert_eq!(run("0"), ["learners: `name` is number now, and was text and true or false before"]);
+    assert_eq!(run(r#"{"a":1}"#).len(), 1);
+}
+
+#[test]
+fn dates_that_fill_a_field_are_told_of() {
+    for (date, odd) in [
+        ("0001-01-01", true),
+        ("0022-03-01", true),
+        ("1900-01-01", true),
+        ("9999-12-31", true),
+        ("1901-01-01", false),
+        ("2031-08-31", false),
+    ] {
+        for time in ["", "T00:00:00Z"] {
+            let (_, ended) = read("learner.date_of_birth: d", format!(r#"[{{"id":1,"d":"{date}{time}"}}]"#));
+            let told = ended.warnings.iter().any(|warning| warning.contains("which may stand for none: 1"));
+            assert_eq!((told, ended.tally.inserted), (odd, 1), "{date}{time}: {:?}", ended.warnings);
+        }
+    }
+    let ranged = "learner.date_of_birth: {from: d, type: date, range: [1930-01-01, 2012-01-01]}";
+    let (world, ended) =
+        read(ranged, r#"[{"id":1,"d":"1929-12-31"},{"id":2,"d":"1930-01-01"},{"id":3,"d":"2012-01-02"}]"#);
+    assert_eq!((ended.tally.quarantined, world.live()), (2, vec!["2".to_owned()]));
+}
+
+#[test]
+fn one_instant_in_two_spellings_is_no_change() {
+    let mapping = "    field_mappings: {learner.last_name: name, learner.own: at}\n";
+    let world = World::new(ONE_PAGE, mapping);
+    let run = |at: &'static str| {
+        world.server.play(move |_| json(format!(r#"[{{"id":1,"name":"{at}","at":"{at}"}}]"#)));
+        let tally = world.run_well();
+        (tally.updated, tally.unchanged)
+    };
+    run("2026-01-01T00:00:00.000+0000");
+    assert_eq!(run("2026-01-01T00:00:00.000Z"), (0, 1));
+    assert_eq!(run("2026-01-01T00:00:00.000+00:00"), (0, 1));
+    assert_eq!(run("2026-01-01T00:00:01.000Z"), (1, 0));
+    assert_eq!(run("2026-01-01T00:00:01.000+0100"), (1, 0), "another instant");
+    assert_eq!(run("call 2026T+0000"), (1, 0));
+    assert_eq!(run("call 2026TZ"), (1, 0), "no instant");
+}
+
+#[test]
+fn what_is_made_of_nothing_is_nothing() {
+    let mappings = [
+        "learner.last_name: {from: n, do: [{split: ';'}, {join: ' '}]}",
+        "learner.last_name: {from: n, do: [digits]}",
+        "learner.last_name: {from: n, do: [trim]}",
+        "learner.last_name: {expr: \"(n or '') ~ (m or '')\"}",
+    ];
+    for mapping in mappings {
+        for value in [r#""""#, "null", r#"" ""#] {
+            let (world, _) = read(mapping, format!(r#"[{{"id":1,"n":{value},"m":null}}]"#));
+            if !(mapping.contains("expr") && value.contains(' ')) {
+                assert_eq!(world.column("SELECT format('%d', last_name IS NULL) FROM learners"), ["1"], "{mapping} {value}");
+            }
+        }
+    }
+    let (world, _) = read("learner.own: {from: n, do: [{split: ';'}]}", r#"[{"id":1,"n":""}]"#);
+    assert_eq!(world.column("SELECT custom FROM learners"), [r#"{"own":[]}"#]);
+}
+
+#[test]
 fn of_a_name_that_stands_twice_the_last_one_counts_and_is_told() {
     let (world, ended) = read("learner.last_name: n", r#"[{"id":1,"n":"a","n":"b"},{"id":2,"n":"c"}]"#);
     assert_eq!(ended.outcome, Outcome::Ok);

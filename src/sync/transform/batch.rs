@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
 
+use super::instant;
+use super::kinds::{self, Kinds};
 use super::{Made, Mapped, Transform};
 use crate::connector::{Page, Sent};
 use crate::store::records::{Cell, Record};
@@ -18,8 +20,8 @@ pub(in crate::sync) struct Batch {
     columns: Vec<Column>,
     /// The keys, columns and own fields of all rows.
     text: String,
-    /// Which sources exist in any record, by slot.
-    pub(in crate::sync) seen: Vec<bool>,
+    /// Which types the values of each slot have.
+    pub(in crate::sync) seen: Vec<Kinds>,
     pub(in crate::sync) remarks: Remarks,
 }
 
@@ -63,15 +65,15 @@ impl Transform {
             rows: Vec::with_capacity(page.records().len()),
             columns: Vec::with_capacity(page.records().len() * self.entity.columns().len()),
             text: String::with_capacity(page.records().len() * 256),
-            seen: vec![false; self.projection.slots()],
+            seen: vec![0; self.projection.slots()],
             remarks: Remarks { twice: page.twice, ..Remarks::default() },
             page: Page::empty(),
         };
         let (mut made, mut bytes) = (Made::default(), Vec::new());
         let mut keys = HashSet::with_capacity(page.records().len());
         for sent in page.records() {
-            for (seen, value) in batch.seen.iter_mut().zip(sent.values()) {
-                *seen |= value.is_there();
+            for (slot, seen) in batch.seen.iter_mut().enumerate() {
+                *seen |= kinds::of(sent.value(slot));
             }
             let what = match self.apply(sent, &mut made) {
                 Mapped::Row => {
@@ -157,9 +159,11 @@ fn content_hash(columns: &[Cell<'_>], custom: Option<&str>, bytes: &mut Vec<u8>)
         match cell {
             Cell::Null => bytes.push(0),
             Cell::Text(text) => {
+                let (text, zone) = instant::spelled(text);
                 bytes.push(1);
-                bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(&((text.len() + zone.len()) as u64).to_le_bytes());
                 bytes.extend_from_slice(text.as_bytes());
+                bytes.extend_from_slice(zone.as_bytes());
             }
             Cell::Real(number) => {
                 bytes.push(2);
@@ -168,7 +172,7 @@ fn content_hash(columns: &[Cell<'_>], custom: Option<&str>, bytes: &mut Vec<u8>)
         }
     }
     bytes.push(3);
-    bytes.extend_from_slice(custom.unwrap_or_default().as_bytes());
+    instant::push_spelled(bytes, custom.unwrap_or_default());
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let mut hash = [0; 16];
     hash.copy_from_slice(&digest.as_ref()[..16]);

@@ -1,6 +1,8 @@
 //! Stage 3: records become rows, as the field mappings say. Compiled once a run, applied to each record.
 
 mod batch;
+mod instant;
+pub(super) mod kinds;
 mod memo;
 mod value;
 
@@ -8,6 +10,7 @@ use std::borrow::Cow;
 use std::hash::RandomState;
 
 pub(super) use batch::{Batch, Row};
+use kinds::Kinds;
 use memo::Memo;
 use value::{TOO_DEEP, Value, cell, push_json, stepped, text_of, too_deep, typed, value};
 
@@ -34,6 +37,8 @@ pub(super) struct Transform {
     fields: Vec<Field>,
     /// The paths below `fields_at`, for the `{fields}` slot.
     pub(super) wanted: Vec<String>,
+    /// In a hundred years.
+    latest_date: String,
     /// Tells keys of one page apart.
     same_key: RandomState,
     /// The sources by slot, for telling which of them no record has.
@@ -104,6 +109,7 @@ impl Transform {
             deleted: None,
             fields: Vec::new(),
             wanted: Vec::new(),
+            latest_date: (crate::config::now() + chrono::TimeDelta::days(36_525)).format("%F").to_string(),
             same_key: RandomState::new(),
             sources: Vec::new(),
         };
@@ -173,12 +179,14 @@ impl Transform {
         }
     }
 
-    /// Returns the sources that none of `read` records had, given which slots were ever filled.
-    pub(super) fn never_seen<'t>(&'t self, seen: &'t [bool]) -> impl Iterator<Item = &'t str> {
-        self.sources
-            .iter()
-            .filter(|(slot, _)| !seen.get(*slot).copied().unwrap_or(false))
-            .map(|(_, source)| source.as_str())
+    /// Returns the sources that no record had, given the types that each slot was filled with.
+    pub(super) fn never_seen<'t>(&'t self, seen: &'t [Kinds]) -> impl Iterator<Item = &'t str> {
+        self.kinds(seen).filter(|(_, kinds)| *kinds == 0).map(|(source, _)| source)
+    }
+
+    /// Returns each source with the types that its values had.
+    pub(super) fn kinds<'t>(&'t self, seen: &'t [Kinds]) -> impl Iterator<Item = (&'t str, Kinds)> {
+        self.sources.iter().map(|(slot, source)| (source.as_str(), seen.get(*slot).copied().unwrap_or(0)))
     }
 
     /// Returns the key of a record, or a digest of the record where it has none.
@@ -231,6 +239,7 @@ impl Transform {
                 }
                 (Err(_), OnBad::Null) => Value::Null,
             };
+            made.remarks.odd_dates += u64::from(field.is_date() && self.is_odd_date(&value));
             match field.column {
                 Some(position) => made.columns[position] = cell(value, self.entity.columns()[position].field_type),
                 None => {
@@ -256,6 +265,15 @@ impl Transform {
     }
 }
 
+impl Transform {
+    /// Returns whether a date is so far away that it fills a field more likely than it says when.
+    fn is_odd_date(&self, date: &Value<'_>) -> bool {
+        let Value::Text(date) = date else { return false };
+        let day = date.get(..10).unwrap_or(date);
+        day <= "1900-01-01" || day > self.latest_date.as_str() || !date.starts_with(|c: char| c.is_ascii_digit())
+    }
+}
+
 /// Returns the key that stands in a value. A character that could not be read makes two keys look the same.
 fn key(json: Option<&str>) -> Option<Cow<'_, str>> {
     match json.map(value)? {
@@ -271,6 +289,10 @@ fn anonymous(record: &str) -> String {
 }
 
 impl Field {
+    fn is_date(&self) -> bool {
+        matches!(self.field_type, Some(FieldType::Date | FieldType::Datetime))
+    }
+
     /// Returns the value of the target, or why it is bad.
     fn made<'a>(&self, sent: Sent<'a>, entity: Entity) -> Result<Value<'a>, String> {
         let mut made = match &self.source {
@@ -335,10 +357,10 @@ impl Field {
         if !self.spec.one_of.is_empty() && !self.spec.one_of.iter().any(|allowed| allowed == text) {
             return Err("it is not one of the values allowed".into());
         }
-        if let Some((low, high)) = self.spec.range
-            && !text.parse::<f64>().is_ok_and(|number| (low..=high).contains(&number))
+        if let Some(range) = &self.spec.range
+            && !range.holds(text)
         {
-            return Err(format!("it is not a number from {low} to {high}"));
+            return Err(format!("it is not {range}"));
         }
         Ok(())
     }
