@@ -8,6 +8,7 @@ use super::token::Token;
 use super::values::{Values, encoded};
 use super::{Connector, Failure};
 use crate::base64::{self, Alphabet};
+use crate::domain::json;
 use crate::domain::manifest::{Auth, ClientIn, Grant, Jwt, Login, Method, Oauth, TokenAt};
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
@@ -135,12 +136,20 @@ impl Connector<'_> {
             ("application/x-www-form-urlencoded", body.into_bytes()),
         )?;
         let response = self.send_for_token(&request, oauth.refresh_token.as_ref())?;
-        let mut answer: Value =
-            serde_json::from_slice(&response.body).map_err(|_| self.bad_token_answer(&request, "is not JSON"))?;
-        let token = taken(&mut answer, "access_token");
-        let text = token.ok_or_else(|| self.bad_token_answer(&request, "has no `access_token`"))?;
+        let mut answer =
+            json::first_of(&response.body).ok_or_else(|| self.bad_token_answer(&request, "is not JSON"))?;
+        let Some(text) = taken(&mut answer, "access_token") else {
+            // Some say so with status 200.
+            return Err(match answer.get("error") {
+                Some(said) if !said.is_null() => self.refused(&request, &response, oauth.refresh_token.as_ref()),
+                _ => self.bad_token_answer(&request, "has no `access_token`"),
+            });
+        };
+        self.sendable(&request, &text)?;
         let lifetime =
             answer.get("expires_in").and_then(|seconds| seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()));
+        // A token that lives no time at all would be renewed for each request: it does not say.
+        let lifetime = lifetime.filter(|seconds| *seconds > 0);
         mutants::point("token received");
         let rotated = taken(&mut answer, "refresh_token").zip(oauth.refresh_token.clone());
         let rotated = rotated.map(|(secret, name)| (name, secret)).filter(|(name, new)| {
@@ -167,11 +176,12 @@ impl Connector<'_> {
         let request = self.token_request(&url, headers, ("application/json", body))?;
         let response = self.send_for_token(&request, None)?;
         let text = String::from_utf8_lossy(&response.body);
+        let text = text.trim_start_matches('\u{feff}');
         let (token, answer) = match &login.token {
             TokenAt::Text => (unquoted(text.trim()), Value::Null),
             TokenAt::Path(path) => {
-                let answer: Value =
-                    serde_json::from_str(&text).map_err(|_| self.bad_token_answer(&request, "is not JSON"))?;
+                let answer =
+                    json::first_of(&response.body).ok_or_else(|| self.bad_token_answer(&request, "is not JSON"))?;
                 (path.find(&answer).and_then(Value::as_str).unwrap_or_default().to_owned(), answer)
             }
         };
@@ -186,7 +196,19 @@ impl Connector<'_> {
                 .hint(self.credential_hint()),
             ));
         }
-        Ok(token_for(u64::from(login.ttl.0), Secret::from(token), answer))
+        let token = Secret::from(token);
+        self.sendable(&request, &token)?;
+        Ok(token_for(u64::from(login.ttl.0), token, answer))
+    }
+
+    /// Refuses a token that no header can carry (RFC 9110 section 5.5): kept, it would fail every request for as long as it lives.
+    fn sendable(&self, request: &Request, token: &Secret) -> Result<(), Failure> {
+        let fine = token.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if fine {
+            Ok(())
+        } else {
+            Err(self.bad_token_answer(request, "has a token with characters that cannot be sent"))
+        }
     }
 
     fn token_request(
@@ -220,8 +242,14 @@ impl Connector<'_> {
             let error = self.error(Exit::Unavailable, "login_not_found", request, &response);
             return Err(Failure::Stream(error.hint("check the address for logging in with `skillsctl config show`")));
         }
-        let said = self.message_of(&response).map_or(String::new(), |said| format!(": {said}"));
-        if let Some(name) = spent.filter(|_| matches!(response.status, 400 | 401) && !blames_client(&response)) {
+        Err(self.refused(request, &response, spent))
+    }
+
+    /// Returns the failure of a token request that was answered with a refusal.
+    fn refused(&self, request: &Request, response: &Response, spent: Option<&Name>) -> Failure {
+        let said = self.message_of(response).or_else(|| self.error_word(response));
+        let said = said.map_or(String::new(), |said| format!(": {said}"));
+        if let Some(name) = spent.filter(|_| matches!(response.status, 200 | 400 | 401) && !blames_client(response)) {
             // Good once: after it was lost between the provider and the database, no other try can help.
             let provider = &self.manifest.provider;
             let message = format!(
@@ -231,9 +259,9 @@ impl Connector<'_> {
             let hint = format!(
                 "authorize the app there again, then set the new one: `skillsctl credential set ORG {provider} {name}`"
             );
-            return Err(Failure::Refused(UserError::new(Exit::Refused, "reauth_required", message).hint(hint)));
+            return Failure::Refused(UserError::new(Exit::Refused, "reauth_required", message).hint(hint));
         }
-        Err(Failure::Refused(
+        Failure::Refused(
             UserError::new(
                 Exit::Refused,
                 "credential_refused",
@@ -245,7 +273,14 @@ impl Connector<'_> {
                 ),
             )
             .hint(self.credential_hint()),
-        ))
+        )
+    }
+
+    /// Returns the error code of a token answer (RFC 6749 section 5.2).
+    fn error_word(&self, response: &Response) -> Option<String> {
+        let answer = json::first_of(&response.body)?;
+        let word = |name: &str| answer[name].as_str().filter(|said| !said.is_empty());
+        word("error_description").or_else(|| word("error")).map(|said| self.harmless(said))
     }
 
     pub(super) fn credential_hint(&self) -> String {
@@ -333,7 +368,7 @@ fn taken(answer: &mut Value, member: &str) -> Option<Secret> {
 
 /// Returns whether a token request was refused for the client, and not for what it gave (RFC 6749 section 5.2).
 fn blames_client(response: &Response) -> bool {
-    let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let answer = json::first_of(&response.body).unwrap_or_default();
     matches!(answer["error"].as_str(), Some("invalid_client" | "unauthorized_client" | "invalid_client_id"))
 }
 

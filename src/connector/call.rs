@@ -104,7 +104,10 @@ impl Connector<'_> {
                             let told = advice(&response, crate::config::now()).or(wait);
                             if response.status == 429 {
                                 self.budgets(request).for_each(|budget| budget.refused(sent));
-                                self.hold_budgets(request, told.unwrap_or_else(|| backoff(tries)));
+                                match told {
+                                    Some(told) => self.budgets(request).for_each(|budget| budget.advised(told)),
+                                    None => self.hold_budgets(request, backoff(tries)),
+                                }
                             }
                             let limited = matches!(response.status, 403 | 429);
                             let code = if limited { "rate_limited" } else { "provider_failing" };

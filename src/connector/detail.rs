@@ -24,6 +24,8 @@ pub(crate) enum Detailed {
     Gone,
     /// There is no telling, and trying again did not help.
     Failed(UserError),
+    /// The credential was not let in for this one. It is only doubted where it was let in for none.
+    Refused(UserError),
     /// It was not made, as too many before it had failed.
     Untried,
 }
@@ -62,8 +64,11 @@ impl Connector<'_> {
         let mut answers = Vec::with_capacity(thin.len());
         for record in thin {
             answers.push(match self.detailed((stream, detail), &[*record], &values, FEW) {
-                Ok(mut answer) => answer.pop().unwrap_or(Detailed::Untried),
                 // What is refused for one record is no proof against the credential: the pages have just been read with it.
+                Ok(mut answer) => match answer.pop().unwrap_or(Detailed::Untried) {
+                    Detailed::Refused(error) => Detailed::Failed(error),
+                    answer => answer,
+                },
                 Err(
                     Failure::Refused(error)
                     | Failure::Skip(error)
@@ -109,10 +114,13 @@ impl Connector<'_> {
                             Err(Failure::Stream(error)) if error.exit == Exit::Unavailable => {
                                 Ok(Detailed::Failed(error))
                             }
+                            Err(Failure::Refused(error) | Failure::Skip(error)) if error.exit == Exit::Refused => {
+                                Ok(Detailed::Refused(error))
+                            }
                             answer => answer,
                         };
-                        let too_many =
-                            matches!(answer, Ok(Detailed::Failed(_))) && failed.fetch_add(1, Ordering::Relaxed) >= most;
+                        let too_many = matches!(answer, Ok(Detailed::Failed(_) | Detailed::Refused(_)))
+                            && failed.fetch_add(1, Ordering::Relaxed) >= most;
                         if too_many || answer.is_err() {
                             next.store(thin.len(), Ordering::Relaxed);
                         }

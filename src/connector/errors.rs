@@ -111,7 +111,10 @@ impl Connector<'_> {
             Action::EmptyPage => Verdict::EmptyPage,
             Action::Refuse => Verdict::Fail(Failure::Refused(error(Exit::Refused, "credential_refused"))),
             Action::SkipStream => Verdict::Fail(Failure::Skip(error(Exit::Refused, "stream_not_readable"))),
-            Action::RestartWindow => Verdict::Fail(Failure::Restart(error(Exit::Unavailable, "position_lost"))),
+            Action::RestartWindow => {
+                let lost = self.error(Exit::Unavailable, "position_lost", request, response);
+                Verdict::Fail(Failure::Restart(lost.hint("the next sync begins this read again").hint_if(hint)))
+            }
             Action::HalveWindow => Verdict::Fail(Failure::Halve(error(Exit::Unavailable, "window_too_large"))),
             Action::SkipJob => Verdict::Fail(Failure::NoJob(error(Exit::Unavailable, "job_refused"))),
             Action::FailStream => Verdict::Fail(Failure::Stream(error(Exit::Unavailable, "provider_rejected"))),
@@ -144,6 +147,20 @@ impl Connector<'_> {
         Some(self.harmless(said))
     }
 
+    /// Returns what says where a request goes: the setting whose value is an address there.
+    fn address_setting(&self, request: &Request) -> String {
+        let leads_there = |value: &Value| {
+            let url = value.as_str().and_then(|text| text.parse::<url::Url>().ok());
+            url.is_some_and(|url| url.origin() == request.url.origin())
+        };
+        let named = |name: &str| self.settings.get(name).is_some_and(leads_there).then(|| name.to_owned());
+        let other = || self.settings.iter().find(|(_, value)| leads_there(value)).map(|(name, _)| name.clone());
+        named("api_url").or_else(other).map_or_else(
+            || format!("the settings that make up `{}`", request.url.host_str().unwrap_or_default()),
+            |name| format!("`{name}`"),
+        )
+    }
+
     /// Returns the error of a request that got no answer.
     pub(super) fn unanswered(&self, request: &Request, why: &NoAnswer) -> Failure {
         let failed =
@@ -157,7 +174,8 @@ impl Connector<'_> {
                 "if the service is one of your own network, set `ca_file` to its authority's certificates; nothing was sent",
             ),
             NoAnswer::Unreachable(why) => {
-                failed("provider_unreachable", why.clone()).hint("check `api_url` and the network, then try again")
+                let setting = self.address_setting(request);
+                failed("provider_unreachable", why.clone()).hint(format!("check {setting} and the network, then try again"))
             }
             NoAnswer::TimedOut => {
                 failed("provider_timeout", "there was no complete answer in time".into()).hint("try again later")

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::told;
-use super::window::{Place, Window};
+use super::window::{Pace, Place, Window};
 use crate::config::running_now;
 use crate::domain::manifest::{Limit, Manifest, Rate};
 use crate::http::Response;
@@ -97,6 +97,11 @@ impl Budget {
         self.change(|window| window.wait())
     }
 
+    /// Sends nothing for so long, as the provider asks, whatever was guessed before.
+    pub(super) fn advised(&self, wait: Duration) {
+        self.change(|window| window.advised(wait));
+    }
+
     /// Sends nothing for so long.
     pub(super) fn hold(&self, wait: Duration) {
         self.change(|window| window.hold(wait));
@@ -109,28 +114,41 @@ impl Budget {
 
     /// Heeds what an answer tells of the provider's own count.
     pub(super) fn learn(&self, response: &Response, now: DateTime<Utc>) {
-        let Limit { remaining, reset, used, stop_at, .. } = &self.limit;
+        let Limit { remaining, reset, used, stop_at, refill, .. } = &self.limit;
         let reset = || told::wait_in(response, reset.as_ref()?.as_str(), now);
         if let Some(left) = remaining.as_ref().and_then(|header| told::left(response, header.as_str())) {
-            // A rate that is as good as untouched needs no look at the window.
-            if left < u64::from(self.rate.requests) {
-                self.change(|window| window.left(left));
-            }
-            if left == 0
-                && let Some(wait) = reset()
-            {
-                self.hold(wait);
+            // What an answer says of the wait is better than what the window makes one guess.
+            let told = if left == 0 { told::advice(response, now).or_else(reset) } else { None };
+            match told {
+                Some(wait) => self.advised(wait),
+                // A rate that is as good as untouched needs no look at the window.
+                None if left < u64::from(self.rate.requests) => self.change(|window| window.left(left)),
+                None => {}
             }
         }
         let used = used.as_ref().and_then(|header| told::used(response, header.as_str()));
-        if used.zip(*stop_at).is_some_and(|(used, stop_at)| used >= stop_at) {
-            self.hold(reset().unwrap_or(STAND_BACK));
+        let Some((used, all)) = used else { return };
+        match refill {
+            // A leaky bucket at its brim has room again as soon as a drop has left it.
+            Some(refill) if used >= all => {
+                let drop = refill.per.std() / refill.requests;
+                self.hold(drop.mul_f64((used - all + 1) as f64));
+            }
+            Some(_) => {}
+            None if stop_at.is_some_and(|stop_at| used as f64 / all as f64 >= stop_at) => {
+                self.hold(reset().unwrap_or(STAND_BACK));
+            }
+            None => {}
         }
     }
 
     fn change<T>(&self, change: impl Fn(&mut Window<'_>) -> std::io::Result<T>) -> T {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        place.change(self.rate, || u64::try_from(running_now().timestamp_micros()).unwrap_or(0), change)
+        place.change(
+            Pace::with_margin(self.rate),
+            || u64::try_from(running_now().timestamp_micros()).unwrap_or(0),
+            change,
+        )
     }
 }
 
@@ -153,6 +171,7 @@ http:
   limits:
     all: {rate: 3/10s, remaining: X-Left, reset: X-Reset}
     day: {rate: 90/10s, used: X-Used, stop_at: 0.8}
+    bucket: {rate: 90/10s, used: X-Level, refill: 2/1s}
 streams:
   people: {key: id, records: "[]", full: {get: /people}}
 "#;
@@ -195,7 +214,7 @@ streams:
         assert!(other[0].take().is_ok() && one[1].take().is_ok());
         let files = std::fs::read_dir(folder.path().join("skills.db.locks")).unwrap();
         let names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-        assert_eq!(names.len(), 4);
+        assert_eq!(names.len(), 6);
         assert!(names.iter().all(|name| name.starts_with("rate-") && !name.contains("sentinel")), "{names:?}");
     }
 
@@ -209,6 +228,17 @@ streams:
         assert!(left[0].take().is_ok() && left[0].take().is_err());
         gone[0].learn(&answer(&[("x-left", "0"), ("x-reset", "90")]), now);
         assert!(gone[0].take().is_err_and(|wait| wait > Duration::from_secs(80)));
+        let told = budgets(&limits, "d");
+        told[0].learn(&answer(&[("x-left", "0"), ("retry-after", "1")]), now);
+        assert!(
+            told[0].take().is_err_and(|wait| wait <= Duration::from_secs(1)),
+            "the wait that is told beats the window"
+        );
+        let bucket = budgets(&limits, "e");
+        bucket[2].learn(&answer(&[("x-level", "39/40")]), now);
+        assert!(bucket[2].take().is_ok());
+        bucket[2].learn(&answer(&[("x-level", "40/40")]), now);
+        assert!(bucket[2].take().is_err_and(|wait| wait <= Duration::from_millis(500)), "for a drop");
         used[1].learn(&answer(&[("x-used", "usage=79/100")]), now);
         assert!(used[1].take().is_ok());
         used[1].learn(&answer(&[("x-used", "usage=80/100")]), now);

@@ -232,17 +232,22 @@ impl PageRead<'_> {
             _ => read.page.more.as_ref(),
         };
         let lines = Path { steps: Vec::new(), array: true };
-        let records = match read.decode {
+        let records = match read.decode() {
             Decode::Json => read.records.as_ref().unwrap_or(&self.stream.records),
             Decode::Csv => &lines,
         };
         let places = Places { records, next, total: read.page.total.as_ref() };
         let mut response = response;
         let status = response.status;
-        if read.decode == Decode::Json && response.spooled.is_some() {
+        if read.decode == Some(Decode::Json)
+            && !response.header("content-type").is_some_and(|kind| kind.contains("html"))
+        {
+            response.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        }
+        if read.decode() == Decode::Json && response.spooled.is_some() {
             decode::proved_json(&response, what, |begin| connector.harmless(begin))?;
         }
-        let body = match (read.decode, response.spooled.take()) {
+        let body = match (read.decode(), response.spooled.take()) {
             (Decode::Json, None) => connector.text(response, what)?,
             (Decode::Json, Some(spooled)) => {
                 let found = decode::outline_spooled(&response, &spooled, &places, what)?;
@@ -353,11 +358,14 @@ impl PageRead<'_> {
         let answers = self.connector.detailed((self.stream, detail), &thin, values, FEW.max(thin.len() / 5))?;
         let (mut full, mut gone, mut undetailed) = (Vec::with_capacity(thin.len()), 0, Vec::new());
         let (mut first, mut untried) = (None, false);
+        let let_in = answers.iter().any(|answer| matches!(answer, Detailed::Full(_) | Detailed::Gone));
         for ((record, _), answer) in thin.iter().zip(answers) {
             match answer {
                 Detailed::Full(text) => full.push(text),
                 Detailed::Gone => gone += 1,
-                Detailed::Failed(error) => {
+                // Let in for none, it is the credential that is refused, and not a record.
+                Detailed::Refused(error) if !let_in => return Err(Failure::Refused(error)),
+                Detailed::Failed(error) | Detailed::Refused(error) => {
                     undetailed.push(Undetailed::new(record, &error, each));
                     first.get_or_insert(error);
                 }

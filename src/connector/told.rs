@@ -53,8 +53,8 @@ pub(super) fn left(response: &Response, header: &str) -> Option<u64> {
     number.is_finite().then_some(if number < 1.0 { 0 } else { number as u64 })
 }
 
-/// Returns the share that is used of what a header counts, like `api-usage=18/5000`: the first such pair in it.
-pub(super) fn used(response: &Response, header: &str) -> Option<f64> {
+/// Returns how much is used of how much, as a header counts it, like `api-usage=18/5000`: the first such pair in it.
+pub(super) fn used(response: &Response, header: &str) -> Option<(u64, u64)> {
     let text = response.header(header)?;
     let number = |text: &str| text.parse::<u64>().ok();
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
@@ -64,7 +64,7 @@ pub(super) fn used(response: &Response, header: &str) -> Option<f64> {
         // What comes before the digits may be a letter of any length.
         let start = (start..before.len()).find(|at| before.is_char_boundary(*at))?;
         let (used, all) = (number(&before[start..])?, number(&after[..digits(after)])?);
-        (all > 0).then(|| used as f64 / all as f64)
+        (all > 0).then_some((used, all))
     })
 }
 
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn what_is_used_is_the_first_pair_in_the_header() {
         let used = |text: &str| used(&answer(&[("x", text)]), "x");
-        assert_eq!(used("api-usage=10018/100000"), Some(0.10018));
-        assert_eq!(used("api-usage=25/100; per-app-api-usage=17/250(appName=x)"), Some(0.25));
-        assert_eq!(used("n/a 9 / 10"), Some(0.9));
+        assert_eq!(used("api-usage=10018/100000"), Some((10_018, 100_000)));
+        assert_eq!(used("api-usage=25/100; per-app-api-usage=17/250(appName=x)"), Some((25, 100)));
+        assert_eq!(used("n/a 9 / 10"), Some((9, 10)));
         for none in ["", "api-usage", "5/0", "a/b", "/", "é/5", "99999999999999999999/5"] {
             assert_eq!(used(none), None, "{none}");
         }

@@ -34,6 +34,28 @@ const MOST_SLOTS: u64 = 1 << 20;
 const WHOLE: u64 = 1000;
 const GROWTH: u64 = 100;
 
+/// So many requests in so long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    requests: u32,
+    per: Duration,
+}
+
+impl From<Rate> for Pace {
+    fn from(rate: Rate) -> Self {
+        Pace { requests: rate.requests, per: rate.per.std() }
+    }
+}
+
+impl Pace {
+    /// Returns the pace of a rate with its window a little longer, by a hundredth and 20 ms at least: requests do not take the
+    /// same time to get there, and what arrives closer together than it was sent would be refused.
+    pub(super) fn with_margin(rate: Rate) -> Self {
+        let Pace { requests, per } = rate.into();
+        Pace { requests, per: per + (per / 100).max(Duration::from_millis(20)) }
+    }
+}
+
 /// Where a budget is kept.
 pub(super) enum Place {
     File(File),
@@ -45,13 +67,14 @@ impl Place {
     /// Changes the budget, alone among all processes. `now` is asked once that is so.
     pub(super) fn change<T>(
         &mut self,
-        rate: Rate,
+        pace: impl Into<Pace>,
         now: impl Fn() -> u64,
         change: impl Fn(&mut Window<'_>) -> io::Result<T>,
     ) -> T {
+        let pace = pace.into();
         loop {
             match self.alone(|place| {
-                let mut window = Window::open(place, rate, now())?;
+                let mut window = Window::open(place, pace, now())?;
                 let changed = change(&mut window)?;
                 window.save()?;
                 Ok(changed)
@@ -135,9 +158,9 @@ pub(super) struct Window<'p> {
 }
 
 impl<'p> Window<'p> {
-    fn open(place: &'p mut Place, rate: Rate, now: u64) -> io::Result<Self> {
+    fn open(place: &'p mut Place, rate: Pace, now: u64) -> io::Result<Self> {
         let full = u64::from(rate.requests).min(MOST_SLOTS);
-        let per = micros(rate.per.std());
+        let per = micros(rate.per);
         let head = read_head(place)?;
         let sound = head.is_some_and(|[mark, slots, ..]| {
             mark == MARK && (1..=MOST_SLOTS).contains(&slots) && place.len().is_ok_and(|length| length == size(slots))
@@ -227,6 +250,12 @@ impl<'p> Window<'p> {
     fn held(&self) -> u64 {
         let believed = self.held_at <= self.now && self.held_until.saturating_sub(self.held_at) <= micros(LONGEST_HOLD);
         if believed { self.held_until } else { 0 }
+    }
+
+    /// Sends nothing for so long, as the provider asks: its word beats what it was guessed to have left.
+    pub(super) fn advised(&mut self, wait: Duration) -> io::Result<()> {
+        (self.told_at, self.told_last) = (0, 0);
+        self.hold(wait)
     }
 
     /// Sends nothing for so long, or as long as was asked for before.

@@ -19,6 +19,13 @@ pub(crate) fn document_of(bytes: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(bytes).map(|Tree(value)| value)
 }
 
+/// Reads the first value of bytes, whatever stands behind it; a byte order mark may stand before it.
+pub(crate) fn first_of(bytes: &[u8]) -> Option<Value> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let Tree(value) = serde_json::Deserializer::from_slice(bytes).into_iter().next()?.ok()?;
+    Some(value)
+}
+
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
@@ -94,6 +101,14 @@ mod tests {
                 assert_eq!(document_of(text.as_bytes()).unwrap(), read);
             }
         }
+    }
+
+    #[test]
+    fn the_first_value_is_read_whatever_stands_around_it() {
+        for text in ["\u{feff}{\"a\":1}", "{\"a\":1} trailing", "{\"a\":1}{", " {\"a\":1}\r\n"] {
+            assert_eq!(first_of(text.as_bytes()).unwrap()["a"], 1, "{text}");
+        }
+        assert!(first_of(b"{\"a\":1").is_none() && first_of(b"").is_none());
     }
 
     proptest! {

@@ -10,19 +10,31 @@ use crate::base64::{self, Alphabet};
 const REPLACEMENT: &[u8] = b"[redacted]";
 /// Shorter secrets would take ordinary words out of every message.
 const SHORTEST: usize = 4;
+/// As [`SHORTEST`], for a part of a longer secret.
+const SHORTEST_PART: usize = 12;
 /// As [`SHORTEST`], for a secret somewhere inside a longer base64 text.
 const SHORTEST_INSIDE: usize = 8;
 
 /// Returns the text with every secret of at least 4 bytes replaced by `[redacted]`: as it is, in JSON, in base64 (also
-/// inside a longer base64 text, like that of basic authentication), and any of these percent-encoded.
+/// inside a longer base64 text, like that of basic authentication), and any of these percent-encoded, escaped for HTML or
+/// broken over lines; and what is left of a long one that was cut short.
 pub(crate) fn redact(text: &str, secrets: &[&Secret]) -> String {
     let mut found = Vec::new();
-    let views = [View::plain(text), View::percent_decoded(text, false), View::percent_decoded(text, true)];
+    let views = [
+        View::plain(text),
+        View::percent_decoded(text, false),
+        View::percent_decoded(text, true),
+        View::unescaped_html(text),
+        View::on_one_line(text),
+    ];
     for secret in secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST) {
         for needle in needles(secret) {
             for view in &views {
                 view.find(&needle, &mut found);
             }
+        }
+        for view in &views {
+            view.find_part(secret.expose().as_bytes(), &mut found);
         }
     }
     cut_out(text, found)
@@ -39,6 +51,10 @@ pub(crate) fn holds(text: &str, secrets: &[&Secret]) -> bool {
         needles(secret).iter().any(|needle| is_in(needle))
             || text.contains(escaped.as_str())
             || text.contains(spaced.as_str())
+            || least_part(secret.expose().as_bytes()).is_some_and(|least| {
+                let bytes = secret.expose().as_bytes();
+                is_in(&bytes[..least]) || is_in(&bytes[bytes.len() - least..])
+            })
     })
 }
 
@@ -97,6 +113,63 @@ impl View {
         view
     }
 
+    /// As an HTML page shows it.
+    fn unescaped_html(text: &str) -> Self {
+        let mut view =
+            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
+        let mut at = 0;
+        while let Some(first) = text.as_bytes().get(at) {
+            let entity = if *first == b'&' { entity(&text[at..]) } else { None };
+            let (shown, length) =
+                entity.map_or_else(|| (vec![*first], 1), |(c, length)| (c.to_string().into_bytes(), length));
+            for byte in shown {
+                view.bytes.push(byte);
+                view.from.push(at..at + length);
+            }
+            at += length;
+        }
+        view
+    }
+
+    /// Without white space, also where JSON escapes it: a long value may be broken over lines.
+    fn on_one_line(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let mut view =
+            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            match (byte, bytes.get(at + 1)) {
+                (b'\\', Some(b'n' | b'r' | b't')) => at += 2,
+                (byte, _) if byte.is_ascii_whitespace() => at += 1,
+                (byte, _) => {
+                    view.bytes.push(*byte);
+                    view.from.push(at..at + 1);
+                    at += 1;
+                }
+            }
+        }
+        view
+    }
+
+    /// Finds what is left of a long secret that was cut short at either end.
+    fn find_part(&self, secret: &[u8], found: &mut Vec<Range<usize>>) {
+        let Some(least) = least_part(secret) else { return };
+        let (head, tail) = (&secret[..least], &secret[secret.len() - least..]);
+        for at in 0..(self.bytes.len() + 1).saturating_sub(least) {
+            let window = &self.bytes[at..at + least];
+            if window == head {
+                let longer = self.bytes[at..].iter().zip(secret).take_while(|(byte, own)| byte == own).count();
+                found.push(self.from[at].start..self.from[at + longer - 1].end);
+            }
+            if window == tail {
+                let end = at + least;
+                let before = self.bytes[..end].iter().rev().zip(secret.iter().rev());
+                let longer = before.take_while(|(byte, own)| byte == own).count();
+                found.push(self.from[end - longer].start..self.from[end - 1].end);
+            }
+        }
+    }
+
     fn find(&self, needle: &[u8], found: &mut Vec<Range<usize>>) {
         for (at, window) in self.bytes.windows(needle.len()).enumerate() {
             if window == needle {
@@ -104,6 +177,25 @@ impl View {
             }
         }
     }
+}
+
+/// Returns how much of a secret gives it away: half of it, unless that is no more than a word.
+fn least_part(secret: &[u8]) -> Option<usize> {
+    let least = (secret.len() / 2).max(SHORTEST_PART);
+    (least < secret.len()).then_some(least)
+}
+
+/// Returns the character that a text begins with as HTML writes it (`&#47;`, `&#x2F;`, `&amp;`), and how long that is.
+fn entity(text: &str) -> Option<(char, usize)> {
+    let end = text.bytes().take(12).position(|byte| byte == b';')?;
+    let name = &text[1..end];
+    let number = name.strip_prefix('#').and_then(|digits| match digits.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => digits.parse().ok(),
+    });
+    let named = [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("sol", '/'), ("plus", '+')];
+    let known = named.iter().find(|(known, _)| *known == name).map(|(_, c)| *c);
+    number.and_then(char::from_u32).or(known).map(|c| (c, end + 1))
 }
 
 /// Returns the text with the places replaced; those that touch or overlap are one.
@@ -156,6 +248,38 @@ mod tests {
         }
         assert!(!holds("nothing here", &[&secret]));
         assert!(!holds("", &[&Secret::from(String::new())]));
+    }
+
+    #[test]
+    fn a_secret_that_was_changed_on_its_way_is_taken_out() {
+        let secret = "k9/Qz+7Lm2Xw8Rv4/Tb6Yn3Hs1+Jd5Fg";
+        assert_eq!(secret.len(), 32);
+        let html: String = secret
+            .chars()
+            .map(|c| match c {
+                '/' => "&#47;".to_owned(),
+                '+' => "&#x2B;".to_owned(),
+                c => c.to_string(),
+            })
+            .collect();
+        let broken = |by: &str| format!("{}{by}{}{by}{}", &secret[..10], &secret[10..20], &secret[20..]);
+        let cases = [
+            html.as_str(),
+            &secret[..28],
+            &secret[4..],
+            &secret[..16],
+            &secret[16..],
+            &broken("\n"),
+            &broken("\r\n  "),
+            &broken("\\n"),
+            &broken(" "),
+        ];
+        for changed in cases.map(str::to_owned) {
+            let shown = redacted(&format!("key <{changed}> is bad"), &[secret]);
+            assert_eq!(shown, "key <[redacted]> is bad", "{changed}");
+        }
+        assert_eq!(redacted(&secret[..15], &[secret]), &secret[..15], "less than half tells little");
+        assert!(holds(&secret[..28], &[&Secret::from(secret.to_owned())]));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn write(
                 all.tally.read += 1;
                 quarantine::delete(tx, row.id)?;
             }
-            Detailed::Failed(error) => {
+            Detailed::Failed(error) | Detailed::Refused(error) => {
                 all.tally.read += 1;
                 all.tally.quarantined += 1;
                 let tried = Quarantined { at: writer.now, ..row.clone() };
@@ -56,6 +56,6 @@ fn has_left(answer: &Detailed) -> bool {
     match answer {
         Detailed::Gone => true,
         Detailed::Failed(error) => error.code == "not_found_at_provider",
-        Detailed::Full(_) | Detailed::Untried => false,
+        Detailed::Full(_) | Detailed::Refused(_) | Detailed::Untried => false,
     }
 }

@@ -40,9 +40,10 @@ pub(super) fn prepare(
     match connector.await_job(&read, &job.id, job.since)? {
         JobEnd::Done => Ok(None),
         JobEnd::Failed(error) => {
+            connector.delete_job(&read, &job.id);
             open.job = None;
             keep(open)?;
-            Err(Failure::Stream(error))
+            Ok(Some(error.message))
         }
     }
 }

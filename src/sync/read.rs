@@ -37,14 +37,18 @@ impl<'r> Run<'r> {
         seen: &mut Vec<Kinds>,
     ) -> Result<OpenRead, Failure> {
         let mut reading = self.begin(stream, state, open)?;
-        let before = self.tally.read;
+        let (before, pages) = (self.tally.read, self.tally.pages);
         let mut failure = None;
         while let Some(open) = state.open_read.as_ref().filter(|open| open.each < stream.each.len()) {
             let each = open.each;
             match self.pages(&mut reading, state, seen) {
                 // The other values of a loop are read all the same.
-                Err(why @ (Failure::Stream(_) | Failure::Skip(_) | Failure::Distrust(_))) if stream.each.len() > 1 => {
-                    let (Failure::Stream(error) | Failure::Skip(error) | Failure::Distrust(error)) = &why else {
+                Err(why) if stream.each.len() > 1 && is_of_value(&why) => {
+                    let (Failure::Stream(error)
+                    | Failure::Skip(error)
+                    | Failure::Distrust(error)
+                    | Failure::Refused(error)) = &why
+                    else {
                         continue;
                     };
                     let value = stream.each[each].as_deref().unwrap_or_default();
@@ -59,6 +63,11 @@ impl<'r> Run<'r> {
             }
         }
         let Some(read) = state.open_read.clone() else { return Err(Failure::Stopped) };
+        // Let in for another value, the credential is not what is wrong.
+        let failure = match failure {
+            Some(Failure::Refused(error)) if self.tally.pages > pages => Some(Failure::Skip(error)),
+            failure => failure,
+        };
         let came = self.tally.read - before;
         let cursor = stream.stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref());
         let field = cursor.map(ToString::to_string).unwrap_or_default();
@@ -270,5 +279,14 @@ impl<'r> Run<'r> {
             self.room = self.room.map(|room| room.saturating_sub(written.room_used));
             writer.room = self.room;
         }
+    }
+}
+
+/// Returns whether a failure may be that of one value of a loop alone.
+fn is_of_value(failure: &Failure) -> bool {
+    match failure {
+        Failure::Stream(_) | Failure::Skip(_) | Failure::Distrust(_) => true,
+        Failure::Refused(error) => error.code == "not_allowed",
+        _ => false,
     }
 }

@@ -211,7 +211,8 @@ impl<'r> Run<'r> {
         if let Err(failure) = self.change(|tx| state::keep_only(tx, pair, &plan.feeding)) {
             return Some(failure);
         }
-        let (mut worst, mut skipped) = (None, 0);
+        let (mut worst, mut skipped, mut refused) = (None, 0, None);
+        let pages = self.tally.pages;
         for stream in &plan.streams {
             let Err(failure) = self.stream(stream) else { continue };
             match failure {
@@ -230,8 +231,20 @@ impl<'r> Run<'r> {
                         worst = Some(Failure::Stream(error));
                     }
                 }
+                // Another stream may be let in.
+                Failure::Refused(error) if error.code == "not_allowed" => {
+                    self.warnings.push(format!("{}: left out: {}", stream.name, error.message));
+                    refused.get_or_insert(error);
+                }
                 other => return Some(other),
             }
+        }
+        match refused {
+            Some(error) if self.tally.pages > pages => {
+                worst.get_or_insert(Failure::Skip(error));
+            }
+            Some(error) => return Some(Failure::Refused(error)),
+            None => {}
         }
         self.compare_clocks();
         match worst {

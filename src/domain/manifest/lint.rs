@@ -117,10 +117,11 @@ impl Lint<'_> {
                     "`reset` says when `remaining` or `used` begins anew: name it",
                 );
             }
-            if limit.used.is_some() != limit.stop_at.is_some() {
+            if limit.used.is_some() != (limit.stop_at.is_some() || limit.refill.is_some()) {
                 self.find(
                     &["http", "limits", name],
-                    "`used` and `stop_at` need each other: what is counted, and how much of it is too much",
+                    "`used` and `stop_at` need each other: what is counted, and how much of it is too much; for a leaky bucket \
+                     `refill` says how fast it empties",
                 );
             }
             if limit.stop_at.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
@@ -395,7 +396,7 @@ impl Lint<'_> {
         if (page.end.is_some() || page.rows.is_some()) && !matches!(page.kind, PageKind::Header(_)) {
             self.find(&path, "`end` and `rows` belong to pages by `header`");
         }
-        if read.decode == Decode::Csv {
+        if read.decode() == Decode::Csv {
             if !matches!(page.kind, PageKind::None | PageKind::Header(_) | PageKind::Link) || page.total.is_some() {
                 self.find(&path, "a page of CSV tells the next one in a header: page by `header` or `link`");
             }

@@ -273,6 +273,14 @@ pub(crate) struct Limit {
     pub(crate) used: Option<Header>,
     /// The share of that allowance at which a run stops, to leave the rest to others: `0.8`.
     pub(crate) stop_at: Option<f64>,
+    /// How fast that allowance comes back, where it is a leaky bucket: `2/1s`. At its brim a request waits for a drop.
+    #[serde(default, deserialize_with = "rate")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) refill: Option<Rate>,
+}
+
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The name of a header of an answer, in lower case.

@@ -47,9 +47,8 @@ pub(crate) struct Read {
     pub(crate) idempotent: bool,
     #[serde(default)]
     pub(crate) page: Page,
-    /// What the pages are written in.
-    #[serde(default)]
-    pub(crate) decode: Decode,
+    /// What the pages are written in. Said, it is believed whatever type the answers claim to be of, but HTML.
+    pub(crate) decode: Option<Decode>,
     /// Where this read's records are, if not where the stream says.
     pub(crate) records: Option<Path>,
     /// The most records the service gives for one query; a keyset starts a new query with each page.
@@ -59,6 +58,11 @@ pub(crate) struct Read {
 impl Read {
     pub(crate) fn method(&self) -> Method {
         if self.post.is_some() { Method::Post } else { Method::Get }
+    }
+
+    /// Returns what the pages are written in.
+    pub(crate) fn decode(&self) -> Decode {
+        self.decode.unwrap_or_default()
     }
 
     /// Returns the path of the request, below the base.
@@ -139,8 +143,9 @@ pub(crate) enum Stop {
     ShortPage,
 }
 
-/// No service read so far has more pages than this; a loop has.
-const MOST_PAGES: u64 = 1_000_000;
+/// More pages than this are no list but one that makes itself up: at a hundred records a page it would be two million, more than
+/// any training provider or employer base has. A manifest may say otherwise.
+const MOST_PAGES: u64 = 20_000;
 
 /// A `page` as written: exactly one way to the next page.
 #[derive(Deserialize, JsonSchema)]

@@ -343,3 +343,150 @@ streams:
     }
     assert!(thief.seen().is_empty());
 }
+
+/// Reads so many pages of a service that lets so many requests through in any stretch of so long, as they arrive. Returns how long
+/// that took, and how many it refused.
+fn limited(pages: usize, requests: u32, seconds: u32) -> (std::time::Duration, usize) {
+    let manifest = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/all?at={page}', page: {number: 1, size: '1'}}
+";
+    let limits = format!("  limits: {{all: {{rate: {requests}/{seconds}s}}}}\n");
+    let world = World::new(&format!("{limits}{manifest}"), NAMES);
+    let (mut arrived, refused) = (std::collections::VecDeque::new(), Arc::new(Mutex::new(0)));
+    let counted = Arc::clone(&refused);
+    let per = std::time::Duration::from_secs(u64::from(seconds));
+    world.server.play(move |asked| {
+        let now = Instant::now();
+        while arrived.front().is_some_and(|first: &Instant| now - *first >= per) {
+            arrived.pop_front();
+        }
+        if arrived.len() >= requests as usize {
+            *counted.lock().unwrap() += 1;
+            return (429, String::new(), "{}".into());
+        }
+        arrived.push_back(now);
+        let at: usize = asked.rsplit('=').next().unwrap().parse().unwrap();
+        json(if at < pages - 1 { format!(r#"[{{"id":{at},"name":"N"}}]"#) } else { "[]".into() })
+    });
+    let began = Instant::now();
+    world.run_well();
+    let refused = *refused.lock().unwrap();
+    (began.elapsed(), refused)
+}
+
+#[test]
+fn a_rate_is_used_to_its_edge_without_a_refusal() {
+    let (took, refused) = limited(33, 10, 1);
+    assert_eq!(refused, 0);
+    assert!(took < std::time::Duration::from_millis(4_000), "{took:?}");
+}
+
+#[test]
+#[ignore = "takes half a minute: cargo test --lib -- --ignored three_hundred_calls"]
+fn three_hundred_calls_at_a_hundred_in_ten_seconds() {
+    let (took, refused) = limited(303, 100, 10);
+    assert_eq!(refused, 0);
+    assert!(took < std::time::Duration::from_secs(31), "{took:?}");
+}
+
+/// A manifest whose token comes from the server's `/token`.
+const BY_TOKEN: &str = "  auth:
+    oauth: {grant: client_credentials, token_url: '{settings.token_url}', client_id: a, client_secret: '{secret.key}'}
+settings: {token_url: {type: url}}
+secrets: {key: {title: Key}}
+streams:
+  learners: {entity: learner, key: id, records: '[]', full: {get: /all}}
+";
+
+/// Runs against a token endpoint that answers like this.
+fn with_token(answer: &'static str) -> (Vec<String>, Ended) {
+    let server = Server::new();
+    let settings = format!("    token_url: {}/token\n{NAMES}", server.url);
+    let world = World::beside(server, BY_TOKEN, &settings);
+    world.set("key", "sentinel-5f1e");
+    world.server.play(move |asked| json(if asked.starts_with("POST /token") { answer } else { r#"[{"id":1}]"# }));
+    let ended = world.run();
+    (world.server.seen(), ended)
+}
+
+#[test]
+fn a_token_answer_is_read_whatever_stands_around_it() {
+    for answer in [
+        "\u{feff}{\"access_token\":\"t\"}",
+        "{\"access_token\":\"t\"}\n<!-- served by x -->",
+        "{\"access_token\":\"t\",\"expires_in\":0}",
+        "{\"access_token\":\"t\",\"expires_in\":\"0\"}",
+    ] {
+        let (asked, ended) = with_token(answer);
+        assert_eq!((ended.outcome, asked.len()), (Outcome::Ok, 2), "{answer}: {asked:?}");
+    }
+}
+
+#[test]
+fn a_token_that_no_header_carries_is_refused_at_once() {
+    for answer in [r#"{"access_token":"a\nb"}"#, r#"{"access_token":"a\u0000"}"#, r#"{"access_token":"\u00e9"}"#] {
+        let (asked, ended) = with_token(answer);
+        let error = ended.error.unwrap();
+        assert_eq!((error.code, asked.len()), ("bad_token_answer", 1), "{answer}");
+        assert!(error.message.contains("characters that cannot be sent"), "{}", error.message);
+    }
+}
+
+#[test]
+fn a_refusal_with_status_200_is_the_providers_word() {
+    let (_, ended) = with_token(r#"{"error":"invalid_code"}"#);
+    let error = ended.error.unwrap();
+    assert_eq!((error.code, error.exit), ("credential_refused", crate::error::Exit::Refused));
+    assert!(error.message.contains("invalid_code"), "{}", error.message);
+}
+
+#[test]
+fn an_unreachable_token_host_is_blamed_on_its_own_setting() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let world = World::new(BY_TOKEN, &format!("    token_url: http://{closed}/token\n{NAMES}"));
+    world.set("key", "sentinel-5f1e");
+    let hint = world.run().error.unwrap().hint.unwrap();
+    assert!(hint.starts_with("check `token_url`"), "{hint}");
+}
+
+#[test]
+fn one_refused_detail_is_the_records_trouble() {
+    let detail = "    detail: {get: '/one/{record.id}', concurrent: 2}\n";
+    for status in [401, 403] {
+        let world = World::new(&format!("{LEARNERS}{detail}"), NAMES);
+        let play = |refused: &'static [u32]| {
+            let mut all = learners(&[1, 2, 3, 4, 5, 6, 7, 8]);
+            world.server.play(move |asked| match asked.strip_prefix("GET /one/") {
+                Some(id) if refused.contains(&id.parse().unwrap()) => (status, String::new(), "{}".into()),
+                Some(id) => json(format!(r#"{{"id":{id},"name":"N"}}"#)),
+                None => all(asked),
+            });
+        };
+        play(&[2]);
+        let ended = world.run();
+        assert_eq!((ended.outcome, world.live().len(), ended.tally.quarantined), (Outcome::Partial, 7, 1), "{status}");
+        let world = World::new(&format!("{LEARNERS}{detail}"), NAMES);
+        let mut all = learners(&[1, 2]);
+        world.server.play(move |asked| {
+            if asked.starts_with("GET /one/") { (status, String::new(), "{}".into()) } else { all(asked) }
+        });
+        let code = world.run().error.unwrap().code;
+        assert!(matches!(code, "not_allowed" | "credential_refused"), "let in for none: {code}");
+    }
+}
+
+#[test]
+fn json_that_calls_itself_text_is_read_where_it_is_declared() {
+    let world = read(&ONE_PAGE.replace("full: {get: '/all'}", "full: {get: '/all', decode: json}"));
+    world.server.write(|_, stream| {
+        stream.write_all(&headed("content-type: text/plain\r\ncontent-length: 2", b"[]")).ok();
+    });
+    assert_eq!(world.run_well().deleted, 2);
+    for html in ["text/html", "text/html; charset=utf-8"] {
+        changes_nothing(&world, "not_json", headed(&format!("content-type: {html}\r\ncontent-length: 2"), b"[]"));
+    }
+}

@@ -163,7 +163,11 @@ fn what_is_made_of_nothing_is_nothing() {
         for value in [r#""""#, "null", r#"" ""#] {
             let (world, _) = read(mapping, format!(r#"[{{"id":1,"n":{value},"m":null}}]"#));
             if !(mapping.contains("expr") && value.contains(' ')) {
-                assert_eq!(world.column("SELECT format('%d', last_name IS NULL) FROM learners"), ["1"], "{mapping} {value}");
+                assert_eq!(
+                    world.column("SELECT format('%d', last_name IS NULL) FROM learners"),
+                    ["1"],
+                    "{mapping} {value}"
+                );
             }
         }
     }
