@@ -3,7 +3,7 @@
 use super::Failure;
 use super::decode::MARK;
 use super::job::{Kind, Kinds};
-use crate::domain::path::Path;
+use crate::domain::manifest::Key;
 use crate::error::{Exit, UserError};
 use crate::http::Response;
 
@@ -18,7 +18,7 @@ enum Column {
 
 /// Returns a page of CSV as a JSON list of its records. An empty cell is null; numbers and booleans are such where
 /// `kinds` says so, all else is text. `key` is what each record must have a column for.
-pub(super) fn json(response: Response, kinds: &Kinds, key: &Path, what: &str) -> Result<String, Failure> {
+pub(super) fn json(response: Response, kinds: &Kinds, key: &Key, what: &str) -> Result<String, Failure> {
     let bad =
         |code, message: String, hint| Failure::Stream(UserError::new(Exit::Unavailable, code, message).hint(hint));
     let place = "check `api_url`: a login page, a proxy or another service may answer there";
@@ -38,8 +38,8 @@ pub(super) fn json(response: Response, kinds: &Kinds, key: &Path, what: &str) ->
     let mut lines = ::csv::ReaderBuilder::new().has_headers(true).from_reader(body);
     let names = lines.headers().map_err(|error| garbled(reason(&error)))?.clone();
     // Without its line of names a page would lose its first record, and give the others wrong names.
-    if !names.iter().any(|name| name == key.to_string()) {
-        return Err(bad("records_missing", format!("{what} answered with CSV that has no column `{key}`"), place));
+    if let Some(missing) = key.paths().map(ToString::to_string).find(|path| !names.iter().any(|name| name == path)) {
+        return Err(bad("records_missing", format!("{what} answered with CSV that has no column `{missing}`"), place));
     }
     let mut columns = Vec::new();
     for (position, name) in names.iter().enumerate() {
@@ -133,9 +133,11 @@ mod tests {
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
         let response = Response { status: 200, headers, body: body.as_bytes().to_vec(), spooled: None };
         let kinds = Kinds::from([("Size".to_owned(), Kind::Number), ("IsDeleted".to_owned(), Kind::Boolean)]);
-        json(response, &kinds, &"Id".parse().unwrap(), "GET x").map_err(|failure| match failure {
-            Failure::Stream(error) => error.code,
-            _ => "none",
+        json(response, &kinds, &Key { first: "Id".parse().unwrap(), others: Vec::new() }, "GET x").map_err(|failure| {
+            match failure {
+                Failure::Stream(error) => error.code,
+                _ => "none",
+            }
         })
     }
 

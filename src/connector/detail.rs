@@ -3,13 +3,15 @@
 //! One that fails whatever is tried must not hold up the others for ever: it is handed on as it is, with the reason. Many
 //! that fail are the service's trouble, and end the read.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::values::Values;
 use super::{Connector, Failure, decode, lenient};
+use crate::domain::manifest::key::joined;
 use crate::domain::manifest::{Action, Detail, ErrorRule, Stream};
-use crate::domain::path::Projection;
+use crate::domain::path::{Projection, Span};
 use crate::error::{Exit, UserError, run_at_hand, working_on};
 
 /// So many detail calls may fail before it is no longer the records' trouble.
@@ -171,13 +173,17 @@ fn proven(stream: &Stream, thin: &str, text: &str, what: &str) -> Result<(), Fai
         Failure::Stream(UserError::new(Exit::Unavailable, "bad_response", format!("{what} answered with {why}")))
     };
     let mut projection = Projection::default();
-    let slot = projection.add(&stream.key);
+    let slots: Vec<usize> = stream.key.paths().map(|path| projection.add(path)).collect();
+    let key = |values: &[Span], text: &str| {
+        let parts = slots.iter().map(|slot| values[*slot].of(text).and_then(decode::scalar).map(Cow::Owned));
+        joined(parts).map(Cow::into_owned)
+    };
     let mut values = Vec::new();
-    let asked = projection.take(thin, &mut values).ok().and_then(|_| values[slot].of(thin)).and_then(decode::scalar);
+    let asked = projection.take(thin, &mut values).ok().and_then(|_| key(&values, thin));
     if projection.take(text, &mut values).is_err() {
         return Err(wrong("what is no well-formed JSON"));
     }
-    match values[slot].of(text).and_then(decode::scalar) {
+    match key(&values, text) {
         None => Err(wrong(&format!("a record that has no `{}`", stream.key))),
         Some(key) if asked.is_some_and(|asked| !asked.eq_ignore_ascii_case(&key)) => {
             Err(wrong("another record than the one asked for"))

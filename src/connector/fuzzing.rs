@@ -12,6 +12,7 @@ use super::page::Page;
 use super::spool::Spool;
 use super::{csv as lines, lenient};
 use crate::domain::json;
+use crate::domain::manifest::Key;
 use crate::domain::path::{Path, Projection};
 use crate::http::{Response, Spooled};
 
@@ -95,7 +96,7 @@ fn spooled_alike(text: &str, places: &Places<'_>, wanted: &Projection, found: &O
     let head = answer("application/json", &text.as_bytes()[..text.len().min(4096)]);
     let again = decode::outline_spooled(&head, &spooled, places, "GET x").expect("it is read from a file too");
     assert_eq!((again.count, &again.next, again.total), (found.count, &found.next, found.total), "spooled {text}");
-    let spool = Spool { file: spooled.file, records: again.values, wanted: wanted.clone(), key: 0 };
+    let spool = Spool { file: spooled.file, records: again.values, wanted: wanted.clone(), key: Some(0) };
     let mut texts = Vec::new();
     for part in spool.parts() {
         let part = part.expect("a file can be read");
@@ -108,7 +109,11 @@ fn spooled_alike(text: &str, places: &Places<'_>, wanted: &Projection, found: &O
 /// A page of CSV: what comes of it is a list with a record for each line.
 pub(crate) fn csv(body: &[u8]) {
     let kinds = Kinds::from([("n".to_owned(), Kind::Number), ("b".to_owned(), Kind::Boolean)]);
-    let Ok(json) = lines::json(answer("text/csv", body), &kinds, &path("id"), "GET x") else { return };
+    let Ok(json) =
+        lines::json(answer("text/csv", body), &kinds, &Key { first: path("id"), others: Vec::new() }, "GET x")
+    else {
+        return;
+    };
     let records = json::document(&json).expect("CSV becomes JSON");
     let records = records.as_array().expect("of lines");
     let body = body.strip_prefix(decode::MARK).unwrap_or(body);

@@ -10,6 +10,7 @@ use super::paginate::{Paginator, Seen, link_header};
 use super::spool::Spool;
 use super::values::{Values, Window};
 use super::{Connector, Failure, csv};
+use crate::domain::manifest::key::joined;
 use crate::domain::manifest::{Decode, Detail, ErrorRule, PageKind, Read, Stream};
 use crate::domain::path::{Path, Projection};
 use crate::error::{Exit, UserError};
@@ -64,7 +65,8 @@ pub(crate) struct PageRead<'c> {
     fields: &'c [String],
     /// What is taken out of each record: all that is wanted, and its key.
     values: Projection,
-    key: usize,
+    /// The slots of its key.
+    keys: Vec<usize>,
     start: Start<'c>,
     paginator: Paginator,
     /// Why the read ends after the page that was handed on last.
@@ -90,14 +92,14 @@ impl<'c> Connector<'c> {
             start.position = Paginator::first(&read.page);
         }
         let mut values = wanted.values.clone();
-        let key = values.add(&stream.key);
+        let keys: Vec<usize> = stream.key.paths().map(|path| values.add(path)).collect();
         PageRead {
             connector: self,
             stream,
             read,
             fields: wanted.fields,
             values,
-            key,
+            keys,
             start,
             paginator: Paginator::default(),
             failure: None,
@@ -251,7 +253,7 @@ impl PageRead<'_> {
             (Decode::Json, None) => connector.text(response, what)?,
             (Decode::Json, Some(spooled)) => {
                 let found = decode::outline_spooled(&response, &spooled, &places, what)?;
-                let (wanted, key) = (self.values.clone(), self.key);
+                let (wanted, key) = (self.values.clone(), self.single_key());
                 let (records, found) = (found.values, Outline { values: Vec::new(), count: 0, ..found });
                 self.heed(found.complaint.as_deref(), status, what)?;
                 let spool = Spool { file: spooled.file, records, wanted, key };
@@ -296,12 +298,24 @@ impl PageRead<'_> {
         Ok(None)
     }
 
+    /// Returns the slot of a key that is one value.
+    fn single_key(&self) -> Option<usize> {
+        match self.keys.as_slice() {
+            [key] => Some(*key),
+            _ => None,
+        }
+    }
+
+    /// Returns the key of a record.
+    fn key_of(&self, record: Sent<'_>) -> Option<String> {
+        let parts = self.keys.iter().map(|slot| record.value(*slot).and_then(decode::scalar).map(Cow::Owned));
+        joined(parts).map(Cow::into_owned)
+    }
+
     /// Returns what tells the first and the last record of a page from others: their keys, else where they have none the
     /// records themselves.
     fn edges(&self, page: &Page) -> Option<(String, String)> {
-        let edge = |record: Sent<'_>| {
-            record.value(self.key).and_then(decode::scalar).unwrap_or_else(|| record.text().to_owned())
-        };
+        let edge = |record: Sent<'_>| self.key_of(record).unwrap_or_else(|| record.text().to_owned());
         let mut records = page.records();
         let first = edge(records.next()?);
         Some((first.clone(), records.next_back().map_or(first, edge)))
@@ -322,7 +336,7 @@ impl PageRead<'_> {
         let mut last: Option<String> = None;
         let mut follow = |page: &Page| {
             for record in page.records() {
-                let key = record.value(self.key).and_then(decode::scalar);
+                let key = self.key_of(record);
                 if let (Some(before), Some(key)) = (&last, &key) {
                     let numbers = before.parse::<u128>().ok().zip(key.parse::<u128>().ok());
                     by_number &= numbers.is_some_and(|(before, key)| before <= key);

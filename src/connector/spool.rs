@@ -21,8 +21,8 @@ pub(super) struct Spool {
     /// Where each record stands in the file.
     pub(super) records: Vec<Span>,
     pub(super) wanted: Projection,
-    /// The slot of the key.
-    pub(super) key: usize,
+    /// The slot of the key, where it is one value.
+    pub(super) key: Option<usize>,
 }
 
 impl Spool {
@@ -67,7 +67,9 @@ impl Spool {
         let note =
             format!("{{\"key\":{key},\"bytes\":{bytes},\"sha256\":\"{}\"}}", hex::encode(digest.finish().as_ref()));
         let mut at = vec![Span::ABSENT; self.wanted.slots()];
-        at[self.key] = Span::new("{\"key\":".len(), "{\"key\":".len() + key.len());
+        if let Some(slot) = self.key {
+            at[slot] = Span::new("{\"key\":".len(), "{\"key\":".len() + key.len());
+        }
         Ok(Page::refused(
             note,
             at,
@@ -81,7 +83,7 @@ impl Spool {
         let mut values = Vec::new();
         // It ends in the middle, which is no matter: what stands before is found.
         self.wanted.take(head, &mut values).err()?;
-        let key = values.get(self.key).filter(|key| key.to() < head.len())?;
+        let key = values.get(self.key?).filter(|key| key.to() < head.len())?;
         key.of(head).map(str::to_owned)
     }
 

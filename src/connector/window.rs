@@ -385,6 +385,28 @@ mod tests {
         Rate { requests, per: Length(seconds) }
     }
 
+    proptest! {
+        /// What counts is when requests arrive: each may be under way for up to 20 ms longer than another.
+        #[test]
+        fn a_rate_is_used_to_its_edge_without_a_refusal(delays in prop::collection::vec(0_u64..20_000, 303)) {
+            let (mut place, mut now) = (Place::Memory(Vec::new()), START);
+            let mut arrived = Vec::new();
+            for delay in delays {
+                loop {
+                    match place.change(Pace::with_margin(rate(100, 10)), || now, |window| window.take()) {
+                        Ok(_) => break,
+                        Err(wait) => now += micros(wait),
+                    }
+                }
+                arrived.push(now + delay);
+                now += 1_000;
+            }
+            prop_assert!(now - START < 31 * SECOND, "303 calls in {} us", now - START);
+            arrived.sort_unstable();
+            prop_assert!(arrived.windows(101).all(|calls| calls[100] - calls[0] >= 10 * SECOND));
+        }
+    }
+
     /// A budget and a clock that a test moves.
     struct Bench {
         place: Place,

@@ -1,10 +1,13 @@
 //! Deletes: what a feed of deleted records says, and what a complete full read no longer found, with a brake.
 
+use std::borrow::Cow;
+
 use super::resolve::StreamPlan;
 use super::turn::Turn;
 use super::{Engine, fetch};
 use crate::config;
 use crate::connector::{Connector, Failure, Page, Start, Window, scalar};
+use crate::domain::manifest::key::joined;
 use crate::domain::manifest::{Manifest, Sweep};
 use crate::domain::path::Projection;
 use crate::error::{Exit, UserError};
@@ -35,7 +38,7 @@ impl Deletes<'_> {
         let Deletes { plan, owner, .. } = self;
         let Some(feed) = &plan.stream.deletes.feed else { return Ok(0) };
         let mut projection = Projection::default();
-        let key = projection.add(&plan.stream.key);
+        let keys: Vec<usize> = plan.stream.key.paths().map(|path| projection.add(path)).collect();
         let mut deleted = 0;
         for each in &plan.each {
             let start = Start {
@@ -45,16 +48,17 @@ impl Deletes<'_> {
                 job: None,
                 details: false,
             };
-            let mut is_first = true;
+            let (mut is_first, mut end) = (true, None);
             let take = |page: Page| {
                 fetch::count(feed, &mut read.completeness, is_first, &page);
-                is_first = false;
+                (is_first, end) = (false, page.end);
                 let marked = engine.change(self.keep, |tx| {
                     let (mut marked, rows) = (Vec::new(), Rows::new(tx, owner)?);
                     let pair = (owner.organization_id, owner.provider_id);
                     let mut mark = |page: &Page| -> anyhow::Result<()> {
                         for record in page.records() {
-                            let Some(key) = record.value(key).and_then(scalar) else { continue };
+                            let parts = keys.iter().map(|slot| record.value(*slot).and_then(scalar).map(Cow::Owned));
+                            let Some(key) = joined(parts) else { continue };
                             marked.extend(rows.delete(&key)?);
                             quarantine::remove(tx, pair, &plan.name, &key)?;
                         }
@@ -74,6 +78,7 @@ impl Deletes<'_> {
                 Ok(())
             };
             fetch::pages((connector, turn), plan, (feed, &projection), start, |page| page, take)?;
+            read.completeness.end_list(end);
         }
         Ok(deleted)
     }

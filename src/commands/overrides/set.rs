@@ -233,7 +233,12 @@ fn typed(key: &SettingKey, value: &str, manifest: &Manifest) -> Result<Value, Us
             return Err(error.hint(quoted));
         }
     };
-    let is_good = read.as_str() == Some(settings::UNSET) || settings::check(key, &read, manifest).is_ok();
+    if read.as_str() == Some(settings::UNSET) {
+        return Ok(read);
+    }
+    // A comment or a block takes a part of a text away.
+    let is_whole = value.trim().starts_with(['"', '\'']) || read.as_str().is_none_or(|read| read == value.trim());
+    let is_good = is_whole && settings::check(key, &read, manifest).is_ok();
     Ok(if !is_good && !value.trim().is_empty() && is_text(&text) { text } else { read })
 }
 

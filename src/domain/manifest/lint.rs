@@ -264,7 +264,7 @@ impl Lint<'_> {
         if name.parse::<Name>().is_err() {
             self.find(&["streams", name], "a stream's name takes lower-case letters, digits and `_`");
         }
-        if stream.key.steps.is_empty() {
+        if stream.key.paths().any(|path| path.steps.is_empty()) {
             self.find(&["streams", name, "key"], "every stream needs the path of a unique key");
         }
         self.read(&path("full"), &stream.full, stream, false);
@@ -408,7 +408,7 @@ impl Lint<'_> {
             self.find(&path, "a `cap` needs a way past it: page by `keyset`");
         }
         if let PageKind::Keyset(key) = &page.kind
-            && *key != stream.key
+            && Some(key) != stream.key.single()
         {
             self.find(&path, "a keyset other than the stream's key would lose records that share its value");
         }

@@ -5,6 +5,7 @@
 mod auth;
 mod explain;
 mod job;
+pub(crate) mod key;
 mod lint;
 mod load;
 mod needs;
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub(crate) use auth::{Auth, ClientIn, Grant, Jwt, Login, Oauth, Rotate, TokenAt};
 pub(crate) use explain::explain;
 pub(crate) use job::Job;
+pub(crate) use key::Key;
 pub(crate) use lint::lint;
 pub(crate) use load::{check, load};
 pub(crate) use needs::{Need, in_addresses, secrets_missing, secrets_needed};
@@ -472,8 +474,8 @@ pub(crate) struct Stream {
     /// Where sources that `fields` does not name are looked for; `{fields}` then lists what is asked for below it.
     #[serde(default)]
     pub(crate) fields_at: Path,
-    /// Where a record's unique id is.
-    pub(crate) key: Path,
+    /// Where a record's unique id is; several paths where only together they are unique.
+    pub(crate) key: Key,
     /// Where the records of a page are.
     pub(crate) records: Path,
     pub(crate) full: Read,

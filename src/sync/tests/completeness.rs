@@ -509,3 +509,36 @@ fn full_begins_at_the_beginning() {
     world.run_well();
     assert_eq!(world.server.seen(), ["GET /all?limit=3", "GET /all?limit=3&at=7"]);
 }
+
+#[test]
+fn several_paths_are_one_key() {
+    let by = |key: &str| {
+        let feed = ", feed: {get: /gone}";
+        BY_TOKEN.replace("key: id", &format!("key: {key}")).replace("max: 1}", &format!("max: 1{feed}}}"))
+    };
+    let enrolled = |pairs: &[(u32, u32)]| {
+        let rows: Vec<String> =
+            pairs.iter().map(|(user, course)| format!(r#"{{"user":{user},"course":{course}}}"#)).collect();
+        format!(r#"{{"rows":[{}]}}"#, rows.join(","))
+    };
+    let all = enrolled(&[(1, 7), (1, 8)]);
+    let folded = World::new(&by("user"), "    field_mappings: {learner.last_name: course}\n");
+    let page = all.clone();
+    folded.server.play(move |asked| json(if asked == "GET /gone" { rows(&[], "") } else { page.clone() }));
+    let ended = folded.run();
+    assert_eq!((ended.outcome, folded.live().len()), (Outcome::Partial, 1));
+    assert!(
+        ended.told.doubts.iter().any(|doubt| doubt.contains("`key` does not tell them apart")),
+        "it says what it is"
+    );
+
+    let world = World::new(&by("[user, course]"), "    field_mappings: {learner.last_name: course}\n");
+    let page = all.clone();
+    world.server.play(move |asked| json(if asked == "GET /gone" { rows(&[], "") } else { page.clone() }));
+    world.run_well();
+    assert_eq!(world.live(), ["1/7", "1/8"]);
+    let gone = enrolled(&[(1, 8)]);
+    world.server.play(move |asked| json(if asked == "GET /gone" { gone.clone() } else { rows(&[], "") }));
+    assert_eq!(world.run_well().deleted, 1);
+    assert_eq!(world.live(), ["1/7"]);
+}

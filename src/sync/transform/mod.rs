@@ -20,6 +20,7 @@ use crate::domain::entity::{Entity, FieldType, Target};
 use crate::domain::expression::Expression;
 use crate::domain::json;
 use crate::domain::manifest::Stream;
+use crate::domain::manifest::key::joined;
 use crate::domain::mapping::{Mapping, OnBad, Spec};
 use crate::domain::path::{Path, Projection};
 use crate::store::records::Cell;
@@ -29,7 +30,8 @@ pub(super) struct Transform {
     entity: Entity,
     /// The values that are taken out of each record.
     pub(super) projection: Projection,
-    key: usize,
+    /// The slots of the key.
+    keys: Vec<usize>,
     /// Where a record says when it changed.
     cursor: Option<usize>,
     /// Where a record says that it is deleted, and what it says then.
@@ -104,7 +106,7 @@ impl Transform {
         let mut transform = Transform {
             entity,
             projection: Projection::default(),
-            key: 0,
+            keys: Vec::new(),
             cursor: None,
             deleted: None,
             fields: Vec::new(),
@@ -113,7 +115,7 @@ impl Transform {
             same_key: RandomState::new(),
             sources: Vec::new(),
         };
-        transform.key = transform.slot(&stream.key, stream);
+        transform.keys = stream.key.paths().map(|path| transform.slot(path, stream)).collect();
         if let Some(cursor) = stream.cursor.as_ref().and_then(|cursor| cursor.field.as_ref()) {
             let slot = transform.slot(cursor, stream);
             transform.cursor = stream.changes.is_some().then_some(slot);
@@ -192,13 +194,14 @@ impl Transform {
     /// Returns the key of a record, or a digest of the record where it has none.
     pub(super) fn key_of(&self, record: &str) -> String {
         let mut values = Vec::new();
-        let taken = self.projection.take(record, &mut values).ok().and_then(|_| values[self.key].of(record));
-        key(taken).map_or_else(|| anonymous(record), Cow::into_owned)
+        let taken = self.projection.take(record, &mut values).ok();
+        let parts = self.keys.iter().map(|slot| key(values.get(*slot).and_then(|value| value.of(record))));
+        taken.and_then(|_| joined(parts)).map_or_else(|| anonymous(record), Cow::into_owned)
     }
 
     /// Maps one record.
     fn apply<'a>(&'a self, sent: Sent<'a>, made: &mut Made<'a>) -> Mapped {
-        let key = key(sent.value(self.key));
+        let key = joined(self.keys.iter().map(|slot| key(sent.value(*slot))));
         let known = key.is_some();
         made.key = key.unwrap_or_else(|| anonymous(sent.text()).into());
         if let Some(reason) = sent.refused() {
