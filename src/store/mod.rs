@@ -9,6 +9,7 @@ pub(crate) mod contents;
 pub(crate) mod credentials;
 pub(crate) mod deposits;
 pub(crate) mod erasures;
+pub(crate) mod former;
 pub(crate) mod grants;
 pub(crate) mod keys;
 pub(crate) mod organizations;

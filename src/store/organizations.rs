@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::former;
 use super::text::{self, stamp};
 use crate::domain::names::{Name, Slug};
 use crate::error::{Exit, UserError, nearest};
@@ -248,18 +249,20 @@ pub(crate) fn update(tx: &Connection, edited: &Organization, now: DateTime<Utc>)
     .into())
 }
 
-/// Marks the rows of an organization as dormant where their provider is none of `active`, and as not dormant elsewhere.
+/// Marks the rows of an organization as dormant where their provider is none of `active`, and as not dormant elsewhere. Whose the
+/// rows are that change is open again, but for what is linked: of two linked rows the one in force stands for the person.
 pub(crate) fn mark_dormant(tx: &Connection, organization_id: i64, active: &[i64]) -> Result<()> {
     let active = serde_json::to_string(active)?;
-    for table in ["learners", "employers"] {
+    for (table, open) in [("learners", ", settled = linked_to IS NOT NULL"), ("employers", "")] {
         tx.execute(
             &format!(
-                "UPDATE {table} SET dormant = provider_id NOT IN (SELECT value FROM json_each(:active))
+                "UPDATE {table} SET dormant = provider_id NOT IN (SELECT value FROM json_each(:active)){open}
                  WHERE organization_id = :organization
                    AND dormant <> (provider_id NOT IN (SELECT value FROM json_each(:active)))"
             ),
             named_params! { ":organization": organization_id, ":active": active },
         )?;
     }
+    former::turn_links(tx, organization_id)?;
     Ok(())
 }

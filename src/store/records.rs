@@ -12,7 +12,8 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, named
 use super::organizations::Organization;
 use super::text::stamp;
 use crate::domain::entity::{Entity, FieldType};
-use crate::domain::uln::{self, Uln};
+use crate::domain::pairing::Candidate;
+use crate::domain::traits::Traits;
 use crate::mutants;
 
 /// The value of a typed column.
@@ -59,11 +60,27 @@ pub(crate) struct Record<'a> {
 impl Record<'_> {
     /// Returns the ULN of a learner, whether it is one or not.
     pub(crate) fn uln(&self) -> Option<&str> {
-        let position = Entity::Learner.column("uln")?;
+        self.learner("uln")
+    }
+
+    /// Returns a text of a learner.
+    fn learner(&self, column: &str) -> Option<&str> {
+        let position = Entity::Learner.column(column)?;
         match self.columns.get(position)? {
             Cell::Text(text) => Some(text),
             Cell::Null | Cell::Real(_) => None,
         }
+    }
+
+    /// Returns what a learner is known by, as it would stand in a row seen for the first time.
+    pub(crate) fn candidate(&self, now: &str) -> Candidate {
+        let traits = Traits::new(
+            (self.uln(), self.learner("email")),
+            (self.learner("first_name"), self.learner("last_name")),
+            self.learner("date_of_birth"),
+        );
+        let newness = (true, self.learner("start").map(str::to_owned), now.to_owned(), now.to_owned());
+        Candidate { id: 0, key: self.key.to_owned(), traits, newness, settled: false }
     }
 }
 
@@ -77,8 +94,6 @@ pub(crate) struct Owner {
     pub(crate) generation: i64,
     /// Written into rows that are new or changed.
     pub(crate) now: String,
-    /// Whether rows of a former provider may be found again.
-    pub(crate) adopt: bool,
 }
 
 /// A row's state before a write.
@@ -152,15 +167,6 @@ pub(crate) struct Rows<'t> {
     seen: Vec<i64>,
 }
 
-/// What a search among the rows of former providers found.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Former {
-    None,
-    One(i64),
-    /// The ULN stands in several rows: nobody can say which is meant.
-    Several(usize),
-}
-
 impl<'t> Rows<'t> {
     pub(crate) fn new(tx: &'t Connection, owner: &'t Owner) -> Result<Self> {
         let sql = statements(owner.entity);
@@ -196,51 +202,13 @@ impl<'t> Rows<'t> {
         }))
     }
 
-    /// Looks among the rows of providers the organization had before for the same person: by a valid ULN, else by an e-mail
-    /// address that only one of them has, unless two valid ULNs say that they are two people.
-    pub(crate) fn former(&self, record: &Record<'_>) -> Result<Former> {
-        let (tx, owner) = (self.tx, self.owner);
-        if !owner.adopt || owner.entity != Entity::Learner {
-            return Ok(Former::None);
-        }
-        let column = |name: &str| owner.entity.column(name).and_then(|position| record.columns[position].text());
-        let uln = column("uln").filter(|uln| uln::check(uln) == Uln::Valid);
-        if let Some(uln) = &uln {
-            let mut statement = tx.prepare_cached(
-                "SELECT id FROM learners WHERE organization_id = ?1 AND uln = ?2 AND dormant = 1 LIMIT 3",
-            )?;
-            let ids: Vec<i64> = statement
-                .query_map((owner.organization_id, uln), |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
-            match ids.as_slice() {
-                [] => {}
-                [id] => return Ok(Former::One(*id)),
-                several => return Ok(Former::Several(several.len())),
-            }
-        }
-        let Some(email) = column("email").filter(|email| !email.is_empty()) else { return Ok(Former::None) };
-        let mut statement = tx.prepare_cached(
-            "SELECT id, uln FROM learners WHERE organization_id = ?1 AND email = ?2 AND dormant = 1 LIMIT 3",
-        )?;
-        let found: Vec<(i64, Option<String>)> = statement
-            .query_map((owner.organization_id, email), |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(match found.as_slice() {
-            [(id, other)] => {
-                let other_valid = other.as_deref().is_some_and(|other| uln::check(other) == Uln::Valid);
-                if uln.is_some() && other_valid { Former::None } else { Former::One(*id) }
-            }
-            _ => Former::None,
-        })
-    }
-
     /// Stores a new row that is in scope. Returns false, with nothing done, if there is a row of its key.
     pub(crate) fn insert(&mut self, record: &Record<'_>) -> Result<bool> {
         bind(&mut self.insert, record, true)?;
         Ok(self.insert.raw_execute()? > 0)
     }
 
-    /// Writes a record over a row: of its own key, or one adopted from a former provider. A deleted row comes back.
+    /// Writes a record over the row of its key. A deleted row comes back.
     pub(crate) fn update(&mut self, id: i64, record: &Record<'_>, in_scope: bool) -> Result<()> {
         bind(&mut self.update, record, in_scope)?;
         self.update.raw_bind_parameter(record.columns.len() + 9, id)?;
@@ -307,6 +275,8 @@ pub(crate) struct Tried {
     pub(crate) found: HashSet<i64>,
     /// Rows it would have marked as deleted.
     pub(crate) gone: HashSet<i64>,
+    /// Learners it would have inserted, by key.
+    pub(crate) came: HashMap<String, Candidate>,
 }
 
 /// Returns how many live rows a provider of an organization has, and how many of them no full read since `oldest` saw,
@@ -365,12 +335,6 @@ fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
     let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1 AND dormant = 0";
     let count: i64 = connection.query_row(sql, [organization_id], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
-}
-
-/// Returns whether an organization has rows of a provider it no longer uses.
-pub(crate) fn has_dormant(connection: &Connection, organization_id: i64) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM learners WHERE organization_id = ?1 AND dormant = 1)";
-    Ok(connection.query_row(sql, [organization_id], |row| row.get(0))?)
 }
 
 /// A stored row for people: every typed column by name, then the custom fields.

@@ -46,6 +46,7 @@ impl Run<'_> {
             return Ok(read);
         }
         let full = read.mode == Mode::Full;
+        let changed = !empty;
         let empty = empty && full && whole;
         if empty && records::any_live(engine.store().read(), owner).map_err(Failure::Internal)? {
             let title = &plan.manifest.title;
@@ -68,6 +69,10 @@ impl Run<'_> {
             Err(failure) => (None, Some(failure)),
         };
         mutants::point("swept");
+        // Who is there must be known: by this read, or by one before and what changed since.
+        if proved && failure.is_none() && (full || (changed && state.last_full_at.is_some())) {
+            self.take_over(stream, owner)?;
+        }
         // By both clocks: one that was wrong once must not hide what comes. The provider's tells whole seconds.
         let differs = self.connector.provider_time(read.begun) != read.begun;
         let by_theirs = read.to - TimeDelta::seconds(i64::from(differs));

@@ -8,6 +8,7 @@
 //!   when a run may use those that were replaced.
 //! - What is gone: `sweep` marks it, and `view` says when it may only be out of sight. `erased` keeps persons out who were
 //!   erased, and `retention` removes what is older than it may be.
+//! - Who is who: `former` has rows of a provider that was left taken over by the same people at the one of now.
 //! - `replay` stores records out of quarantine, without the provider.
 
 mod details;
@@ -18,6 +19,7 @@ mod fetch;
 mod filter;
 mod finish;
 mod fleet;
+mod former;
 mod job;
 pub(crate) mod lock;
 mod log;

@@ -101,14 +101,12 @@ impl<'r> Run<'r> {
         'r: 's,
     {
         let (pair, now) = (self.pair(), self.engine.now());
-        let adopt = records::has_dormant(self.engine.store().read(), pair.0).map_err(Failure::Internal)?;
         let mut owner = Owner {
             organization_id: pair.0,
             provider_id: pair.1,
             entity: stream.entity,
             generation: open.value_number(),
             now: records::moment(now),
-            adopt,
         };
         let whole = open.number == 0;
         if open.begun == DateTime::UNIX_EPOCH {
@@ -128,8 +126,7 @@ impl<'r> Run<'r> {
             owner.generation = open.value_number();
         }
         let mut writer = self.writer(stream, owner, now)?;
-        // Former learners are looked for before anything is inserted.
-        writer.expects_new = state.watermark.is_none() && !writer.owner.adopt;
+        writer.expects_new = state.watermark.is_none();
         state.open_read = Some(open);
         self.tried = Tried::default();
         Ok(Reading { stream, writer, remarks: Remarks::default(), whole })
@@ -270,6 +267,7 @@ impl<'r> Run<'r> {
     pub(super) fn took(&mut self, writer: &mut Writer<'_>, written: &Written, seen: &mut Vec<Kinds>) {
         kinds::add(seen, &written.seen);
         self.tried.found.extend(&written.found);
+        self.tried.came.extend(written.came.iter().map(|came| (came.key.clone(), came.clone())));
         for id in &written.gone {
             // A dry run finds a row live again that it has marked as deleted before.
             self.tally.deleted -= u64::from(!self.tried.gone.insert(*id));

@@ -88,9 +88,8 @@ pub(crate) fn replay(
         })?),
     };
     let room = records::room(store.read(), &plan.organization)?;
-    let adopt = records::has_dormant(store.read(), pair.0)?;
     let Options { vault, now, .. } = *options;
-    let mut replay = Replay { plan: &plan, vault, run, room, adopt, now, need_provider: 0 };
+    let mut replay = Replay { plan: &plan, vault, run, room, now, need_provider: 0 };
     let mut tally = Tally::default();
     let mut interrupted = false;
     for some in ids.chunks(AT_ONCE) {
@@ -129,7 +128,6 @@ struct Replay<'p> {
     vault: Option<&'p Vault>,
     run: Option<i64>,
     room: Option<u64>,
-    adopt: bool,
     now: DateTime<Utc>,
     need_provider: u64,
 }
@@ -191,7 +189,6 @@ impl Replay<'_> {
             // It was there when it came, and no later full read has seen it for that.
             generation: row.generation.min(state::get(tx, pair, &stream.name)?.generation),
             now: records::moment(self.now),
-            adopt: self.adopt,
         };
         // A good record takes the one of its key out of quarantine; but this one had no key when it came, so that what is
         // stored under it, or set aside, may be newer.

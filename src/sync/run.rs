@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::erased::Erased;
 use super::log::{RunLog, addressed};
@@ -56,6 +56,8 @@ pub(super) struct Run<'r> {
     /// A digest of what that sees, once it was asked for.
     pub(super) scope: Option<Option<String>>,
     pub(super) log: RunLog,
+    /// When it began, or went on with other credentials.
+    pub(super) started: DateTime<Utc>,
     pub(super) tally: Tally,
     /// What was counted before it had this connector.
     earlier: Tally,
@@ -162,9 +164,9 @@ fn attempt(
     let room = records::room(engine.store().read(), &plan.organization)?;
     let Course { tally, warnings, told, .. } = course;
     let (earlier, tried) = (tally, Tried::default());
-    let scope = None;
+    let (scope, started) = (None, engine.now());
     let mut run =
-        Run { engine, plan, connector, turn, credential, scope, log, tally, earlier, warnings, told, room, tried };
+        Run { engine, plan, connector, turn, credential, scope, log, started, tally, earlier, warnings, told, room, tried };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, told, .. } = run;

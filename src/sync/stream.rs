@@ -208,11 +208,9 @@ impl Run<'_> {
             return Ok(());
         }
         let (pair, now) = (self.pair(), self.engine.now());
-        let (rows, adopt) = {
-            let store = self.engine.store();
-            let rows = quarantine::thin(store.read(), pair, &stream.name, self.log.id, details::AT_ONCE);
-            (rows.map_err(Failure::Internal)?, records::has_dormant(store.read(), pair.0).map_err(Failure::Internal)?)
-        };
+        let rows =
+            quarantine::thin(self.engine.store().read(), pair, &stream.name, self.log.id, details::AT_ONCE)
+                .map_err(Failure::Internal)?;
         if rows.is_empty() {
             return Ok(());
         }
@@ -225,7 +223,6 @@ impl Run<'_> {
             entity: stream.entity,
             generation: state.generation,
             now: records::moment(now),
-            adopt,
         };
         let mut writer = self.writer(stream, owner, now)?;
         self.count_usage();

@@ -9,9 +9,10 @@ use super::transform::kinds::{self, Kinds};
 use super::transform::{Batch, Row};
 use crate::connector::{Connector, Sent, Undetailed};
 use crate::domain::entity::Entity;
+use crate::domain::pairing::Candidate;
 use crate::store::Connection;
 use crate::store::quarantine::{self, Aside, Kept};
-use crate::store::records::{Former, Owner, Record, Rows};
+use crate::store::records::{Owner, Record, Rows};
 use crate::store::runs::Tally;
 
 /// What a run knows while it writes.
@@ -46,6 +47,8 @@ pub(super) struct Written {
     pub(super) found: Vec<i64>,
     /// The rows that were marked as deleted, in a dry run only.
     pub(super) gone: Vec<i64>,
+    /// The learners that were inserted, in a dry run only.
+    pub(super) came: Vec<Candidate>,
 }
 
 impl Written {
@@ -57,6 +60,7 @@ impl Written {
         self.room_used += other.room_used;
         self.found.extend(other.found);
         self.gone.extend(other.gone);
+        self.came.extend(other.came);
     }
 }
 
@@ -104,7 +108,7 @@ impl Writing<'_> {
                     self.passed(key)
                 }
                 Row::Bad { key, reasons } => self.quarantine(key, sent, reasons),
-                Row::Record { record, in_scope } => self.row(&record, in_scope, sent),
+                Row::Record { record, in_scope } => self.row(&record, in_scope),
             }
         })?;
         for thin in &batch.page().undetailed {
@@ -113,7 +117,7 @@ impl Writing<'_> {
         self.rows.finish()
     }
 
-    fn row(&mut self, record: &Record<'_>, in_scope: bool, sent: Sent<'_>) -> Result<()> {
+    fn row(&mut self, record: &Record<'_>, in_scope: bool) -> Result<()> {
         if self.is_erased(record.key, record.uln()) {
             return Ok(());
         }
@@ -127,6 +131,7 @@ impl Writing<'_> {
         if writer.expects_new && in_scope && !full && rows.insert(record)? {
             tally.inserted += 1;
             written.room_used += u64::from(learner);
+            self.note_came(record);
         } else if let Some(present) = rows.find(record.key)? {
             if writer.run_id.is_none() {
                 written.found.push(present.id);
@@ -144,23 +149,13 @@ impl Writing<'_> {
                 tally.updated += u64::from(in_scope);
             }
         } else if in_scope {
-            match rows.former(record)? {
-                Former::One(id) => {
-                    rows.update(id, record, true)?;
-                    tally.adopted += 1;
-                }
-                Former::Several(number) => {
-                    let reason = format!(
-                        "its ULN stands in {number} learners of the provider before, so it is not clear which one it is"
-                    );
-                    return self.quarantine(record.key, sent, &[reason]);
-                }
-                Former::None if full => tally.over_cap += 1,
-                Former::None => {
-                    rows.insert(record)?;
-                    tally.inserted += 1;
-                    written.room_used += u64::from(learner);
-                }
+            if full {
+                tally.over_cap += 1;
+            } else {
+                rows.insert(record)?;
+                tally.inserted += 1;
+                written.room_used += u64::from(learner);
+                self.note_came(record);
             }
         }
         self.passed(record.key)
@@ -179,6 +174,13 @@ impl Writing<'_> {
     fn note_gone(&mut self, id: i64) {
         if self.writer.run_id.is_none() {
             self.written.gone.push(id);
+        }
+    }
+
+    /// Notes a learner that was inserted in a dry run.
+    fn note_came(&mut self, record: &Record<'_>) {
+        if self.writer.run_id.is_none() && self.writer.owner.entity == Entity::Learner {
+            self.written.came.push(record.candidate(&self.writer.owner.now));
         }
     }
 

@@ -1,0 +1,194 @@
+//! Which rows of former providers are of the same people as the rows of the provider of now. What is decided depends on who is
+//! there on both sides, and not on the order in which they came.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::traits::Traits;
+
+/// So many plans nobody has: what more rows than these share says nothing of anybody.
+const FEW: usize = 20;
+
+/// A row to be paired.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) id: i64,
+    pub(crate) key: String,
+    pub(crate) traits: Traits,
+    /// Greater for the newer one of a person's rows: whether it is live, when the plan starts, when it was seen first and changed.
+    pub(crate) newness: (bool, Option<String>, String, String),
+    /// It is settled whose row this is: it tells what others share, and is paired with none.
+    pub(crate) settled: bool,
+}
+
+/// What came out, as places among the stored and the incoming rows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pairing {
+    /// Rows of one person.
+    pub(crate) pairs: Vec<(usize, usize)>,
+    /// Rows that may be of one person, where nobody can say.
+    pub(crate) undecided: Vec<(usize, usize)>,
+}
+
+impl Pairing {
+    /// Returns how many incoming rows are undecided.
+    pub(crate) fn undecided_rows(&self) -> usize {
+        self.undecided.iter().map(|(_, incoming)| incoming).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// What two rows are looked up by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Clue {
+    Text(String),
+    NameAndBirth((Vec<String>, String)),
+}
+
+fn clues(traits: &Traits) -> impl Iterator<Item = Clue> {
+    let texts = [traits.uln.clone(), traits.address.clone()].into_iter().flatten().map(Clue::Text);
+    texts.chain(traits.name_and_birth().map(Clue::NameAndBirth))
+}
+
+/// What stored rows can be found by, so that of many incoming rows only those that matter are held.
+#[derive(Debug, Default)]
+pub(crate) struct Clues(HashSet<Clue>);
+
+impl Clues {
+    pub(crate) fn of(stored: &[Candidate]) -> Self {
+        Clues(stored.iter().flat_map(|row| clues(&row.traits)).collect())
+    }
+
+    pub(crate) fn lead_to(&self, traits: &Traits) -> bool {
+        clues(traits).any(|clue| self.0.contains(&clue))
+    }
+}
+
+/// Returns the ULNs and addresses that several people of one side have: they identify nobody.
+fn shared(side: &[Candidate]) -> HashSet<String> {
+    let mut rows: HashMap<&str, Vec<&Traits>> = HashMap::new();
+    for row in side {
+        for value in [&row.traits.uln, &row.traits.address].into_iter().flatten() {
+            rows.entry(value).or_default().push(&row.traits);
+        }
+    }
+    let several = |rows: &[&Traits]| {
+        rows.len() > FEW
+            || rows.iter().enumerate().any(|(at, one)| rows[at + 1..].iter().any(|other| !one.is_one_with(other)))
+    };
+    rows.into_iter().filter(|(_, rows)| several(rows)).map(|(value, _)| value.to_owned()).collect()
+}
+
+/// Returns the pairs of rows to be looked at: those with something in common that few others have.
+fn near(stored: &[Candidate], incoming: &[Candidate]) -> BTreeSet<(usize, usize)> {
+    let by_clue_stored = by_clue(stored);
+    let few = |(clue, news): (Clue, Vec<usize>)| {
+        let olds = by_clue_stored.get(&clue)?;
+        (olds.len() <= FEW && news.len() <= FEW).then_some((olds, news))
+    };
+    let mut near = BTreeSet::new();
+    for (olds, news) in by_clue(incoming).into_iter().filter_map(few) {
+        let open = |side: &[Candidate], places: &[usize]| -> Vec<usize> {
+            places.iter().copied().filter(|place| !side[*place].settled).collect()
+        };
+        let (olds, news) = (open(stored, olds), open(incoming, &news));
+        near.extend(olds.iter().flat_map(|old| news.iter().map(|new| (*old, *new))));
+    }
+    near
+}
+
+/// Returns the places of rows by each of their clues.
+fn by_clue(side: &[Candidate]) -> HashMap<Clue, Vec<usize>> {
+    let mut places: HashMap<Clue, Vec<usize>> = HashMap::new();
+    for (place, row) in side.iter().enumerate() {
+        clues(&row.traits).for_each(|clue| places.entry(clue).or_default().push(place));
+    }
+    places
+}
+
+/// Pairs stored rows with incoming ones. Of a person with several rows on a side the newest ones are paired.
+pub(crate) fn pair(stored: &[Candidate], incoming: &[Candidate]) -> Pairing {
+    let nobodys: HashSet<String> = shared(stored).into_iter().chain(shared(incoming)).collect();
+    let identifies = |value: &str| !nobodys.contains(value);
+    let near = near(stored, incoming);
+    let same = |(old, new): &(usize, usize)| stored[*old].traits.is_same(&incoming[*new].traits, identifies);
+    let edges: Vec<(usize, usize)> = near.iter().copied().filter(same).collect();
+    let mut pairing = Pairing::default();
+    for person in persons(&edges) {
+        if is_one(&person, (stored, incoming), identifies) {
+            pairing.pairs.extend(newest_first(person, stored, incoming));
+        }
+    }
+    pairing.pairs.sort_unstable();
+    let taken: HashSet<usize> = pairing.pairs.iter().map(|(old, _)| *old).collect();
+    let placed: HashSet<usize> = pairing.pairs.iter().map(|(_, new)| *new).collect();
+    let open = near.into_iter().filter(|(old, new)| !taken.contains(old) && !placed.contains(new));
+    pairing.undecided =
+        open.filter(|(old, new)| stored[*old].traits.may_be_same(&incoming[*new].traits)).collect();
+    pairing
+}
+
+/// Returns the pairs that hang together, group by group.
+fn persons(edges: &[(usize, usize)]) -> Vec<Vec<(usize, usize)>> {
+    let (mut of_old, mut of_new) = (BTreeMap::<usize, Vec<usize>>::new(), BTreeMap::<usize, Vec<usize>>::new());
+    for (at, (old, new)) in edges.iter().enumerate() {
+        of_old.entry(*old).or_default().push(at);
+        of_new.entry(*new).or_default().push(at);
+    }
+    let mut seen = vec![false; edges.len()];
+    let mut groups = Vec::new();
+    for start in 0..edges.len() {
+        let (mut group, mut open) = (Vec::new(), vec![start]);
+        while let Some(at) = open.pop() {
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            let (old, new) = edges[at];
+            group.push((old, new));
+            open.extend(of_old[&old].iter().chain(&of_new[&new]).filter(|at| !seen[**at]));
+        }
+        if !group.is_empty() {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// Returns whether rows that hang together are of one person: each stored one of the same as each incoming one, or at least no two
+/// of them of two.
+fn is_one(
+    group: &[(usize, usize)],
+    (stored, incoming): (&[Candidate], &[Candidate]),
+    identifies: impl Fn(&str) -> bool,
+) -> bool {
+    let olds: BTreeSet<usize> = group.iter().map(|(old, _)| *old).collect();
+    let news: BTreeSet<usize> = group.iter().map(|(_, new)| *new).collect();
+    let all: Vec<&Traits> =
+        olds.iter().map(|at| &stored[*at].traits).chain(news.iter().map(|at| &incoming[*at].traits)).collect();
+    all.iter().enumerate().all(|(at, one)| all[at + 1..].iter().all(|other| one.goes_with(other, &identifies)))
+}
+
+/// Returns which rows of one person are paired: the newest with the newest; of equally new ones those with one address.
+fn newest_first(group: Vec<(usize, usize)>, stored: &[Candidate], incoming: &[Candidate]) -> Vec<(usize, usize)> {
+    // A longer key is a later number.
+    let key = |row: &Candidate| Reverse((row.key.chars().count(), row.key.clone()));
+    let mut ranked: Vec<_> = group
+        .into_iter()
+        .map(|(old, new)| {
+            let (one, other) = (&stored[old], &incoming[new]);
+            let other_address = one.traits.address.is_none() || one.traits.address != other.traits.address;
+            let newness = (Reverse(&one.newness), Reverse(&other.newness));
+            ((newness, other_address, key(one), key(other)), (old, new))
+        })
+        .collect();
+    ranked.sort();
+    let (mut olds, mut news) = (BTreeSet::new(), BTreeSet::new());
+    let free = |(old, new): &(usize, usize)| {
+        let is_free = !olds.contains(old) && !news.contains(new);
+        if is_free {
+            olds.insert(*old);
+            news.insert(*new);
+        }
+        is_free
+    };
+    ranked.into_iter().map(|(_, pair)| pair).filter(free).collect()
+}
