@@ -104,6 +104,8 @@ pub(super) const COMMANDS: &[(&str, Who)] = &[
     ("record erase", SUPER),
     ("record erasures", SUPER),
     ("record export-person", SUPER),
+    ("record link", SUPER),
+    ("record unlink", SUPER),
     ("record quarantine list", SUPER),
     ("record quarantine show", SUPER),
     ("record quarantine replay", SUPER),

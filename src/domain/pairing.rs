@@ -122,8 +122,7 @@ pub(crate) fn pair(stored: &[Candidate], incoming: &[Candidate]) -> Pairing {
     let taken: HashSet<usize> = pairing.pairs.iter().map(|(old, _)| *old).collect();
     let placed: HashSet<usize> = pairing.pairs.iter().map(|(_, new)| *new).collect();
     let open = near.into_iter().filter(|(old, new)| !taken.contains(old) && !placed.contains(new));
-    pairing.undecided =
-        open.filter(|(old, new)| stored[*old].traits.may_be_same(&incoming[*new].traits)).collect();
+    pairing.undecided = open.filter(|(old, new)| stored[*old].traits.may_be_same(&incoming[*new].traits)).collect();
     pairing
 }
 
@@ -191,4 +190,158 @@ fn newest_first(group: Vec<(usize, usize)>, stored: &[Candidate], incoming: &[Ca
         is_free
     };
     ranked.into_iter().map(|(_, pair)| pair).filter(free).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ULNS: [&str; 4] = ["", "1000000035", "1000000043", "9999999999"];
+    const EMAILS: [&str; 5] = ["", "a@x.example", "A@X.example", "office@x.example", "o\u{308}@x.example"];
+    const FIRST: [&str; 4] = ["", "Ann", "Tom", "ANN"];
+    const LAST: [&str; 3] = ["", "Lee", "Ray"];
+    const BORN: [&str; 3] = ["", "2001-01-02", "2002-01-02"];
+
+    fn row(key: &str, uln: &str, email: &str, (first, last, born): (&str, &str, &str)) -> Candidate {
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let [uln, email, first, last, born] = [uln, email, first, last, born].map(known);
+        let traits =
+            Traits::new((uln.as_deref(), email.as_deref()), (first.as_deref(), last.as_deref()), born.as_deref());
+        Candidate {
+            id: 0,
+            key: key.to_owned(),
+            traits,
+            newness: (true, None, String::new(), String::new()),
+            settled: false,
+        }
+    }
+
+    /// Returns the pairs and the undecided ones by their keys.
+    fn keys(stored: &[Candidate], incoming: &[Candidate]) -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
+        let pairing = pair(stored, incoming);
+        let named = |pairs: &[(usize, usize)]| {
+            pairs.iter().map(|(old, new)| (stored[*old].key.clone(), incoming[*new].key.clone())).collect()
+        };
+        (named(&pairing.pairs), named(&pairing.undecided))
+    }
+
+    fn told(stored: &[Candidate], incoming: &[Candidate]) -> (String, String) {
+        let (pairs, undecided) = keys(stored, incoming);
+        let text = |pairs: BTreeSet<(String, String)>| {
+            pairs.iter().map(|(old, new)| format!("{old}={new}")).collect::<Vec<_>>().join(" ")
+        };
+        (text(pairs), text(undecided))
+    }
+
+    const X: &str = "1000000035";
+    const Y: &str = "1000000043";
+    const ANN: (&str, &str, &str) = ("Ann", "Lee", "");
+    const TOM: (&str, &str, &str) = ("Tom", "Ray", "");
+
+    #[test]
+    fn of_two_plans_of_one_person_the_newest_is_taken_over() {
+        let mut old = row("b1", X, "ann@x.example", ANN);
+        let mut new = row("b2", X, "", ANN);
+        (old.newness.1, new.newness.1) = (Some("2024-01-01".into()), Some("2025-01-01".into()));
+        let incoming = [row("a1", X, "ann@x.example", ANN)];
+        assert_eq!(told(&[old.clone(), new.clone()], &incoming), ("b2=a1".into(), String::new()));
+        // Of equally new ones the address tells.
+        new.newness.1.clone_from(&old.newness.1);
+        assert_eq!(told(&[old.clone(), new.clone()], &incoming), ("b1=a1".into(), String::new()));
+        // Two plans on both sides; and a deleted row is older than a live one.
+        let mut second = row("a2", X, "", ANN);
+        (second.newness.1, new.newness.0) = (Some("2025-01-01".into()), false);
+        assert_eq!(told(&[new, old], &[incoming[0].clone(), second]), ("b1=a2 b2=a1".into(), String::new()));
+    }
+
+    #[test]
+    fn a_uln_of_two_people_identifies_nobody_and_the_address_breaks_the_tie() {
+        let stored = [row("b1", X, "ann@x.example", ANN), row("b2", X, "tom@x.example", TOM)];
+        let incoming = [row("a1", X, "ann@x.example", ANN), row("a2", Y, "tom@x.example", TOM)];
+        assert_eq!(told(&stored, &incoming).0, "b1=a1 b2=a2");
+        assert_eq!(told(&incoming, &stored).0, "a1=b1 a2=b2");
+        let without = [row("a1", X, "", ANN), row("a2", Y, "", TOM)];
+        assert_eq!(told(&stored, &without), (String::new(), "b1=a1 b2=a1".into()));
+        // Alone on both sides, and of another name: nobody can say.
+        assert_eq!(told(&stored[..1], &[row("a1", X, "", TOM)]), (String::new(), "b1=a1".into()));
+    }
+
+    #[test]
+    fn an_address_of_several_on_either_side_identifies_nobody() {
+        let office = "office@x.example";
+        let (one, two) = ([row("b1", "", office, ANN)], [row("a1", "", office, TOM), row("a2", "", office, ANN)]);
+        assert_eq!(told(&one, &two), (String::new(), "b1=a2".into()));
+        assert_eq!(told(&two, &one), (String::new(), "a2=b1".into()));
+        let strangers = [row("a1", "", office, TOM), row("a2", "", office, ("Bo", "Day", ""))];
+        assert_eq!(told(&one, &strangers), (String::new(), String::new()));
+        // What is settled is one who has it, too.
+        let mut settled = two.clone();
+        settled[0].settled = true;
+        assert_eq!(told(&one, &settled).0, "");
+    }
+
+    #[test]
+    fn a_value_that_very_many_have_is_passed_over() {
+        let many = |side: &str| -> Vec<Candidate> {
+            (0..3000).map(|at| row(&format!("{side}{at}"), "", "none@x.example", ANN)).collect()
+        };
+        assert_eq!(told(&many("b"), &many("a")), (String::new(), String::new()));
+    }
+
+    fn rows(side: &'static str) -> impl Strategy<Value = Vec<Candidate>> {
+        let one = (0..ULNS.len(), 0..EMAILS.len(), 0..FIRST.len(), 0..LAST.len(), 0..BORN.len(), 0..3u8, any::<bool>());
+        prop::collection::vec(one, 0..7).prop_map(move |rows| {
+            rows.into_iter()
+                .enumerate()
+                .map(|(at, (uln, email, first, last, born, start, live))| {
+                    let name = (FIRST[first], LAST[last], BORN[born]);
+                    let mut row = row(&format!("{side}{at}"), ULNS[uln], EMAILS[email], name);
+                    row.newness = (live, Some(start.to_string()), String::new(), String::new());
+                    row
+                })
+                .collect()
+        })
+    }
+
+    /// Two sides, and the same in another order.
+    fn sides() -> impl Strategy<Value = [Vec<Candidate>; 4]> {
+        (rows("b"), rows("a")).prop_flat_map(|(stored, incoming)| {
+            let shuffled = (Just(stored.clone()).prop_shuffle(), Just(incoming.clone()).prop_shuffle());
+            (Just(stored), Just(incoming), shuffled).prop_map(|(a, b, (c, d))| [a, b, c, d])
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn pairing_is_independent_of_order_and_gives_nobody_anothers_row([stored, incoming, others, later] in sides()) {
+            let (pairs, undecided) = keys(&stored, &incoming);
+            prop_assert_eq!(&keys(&others, &later), &(pairs.clone(), undecided.clone()));
+            let turned = |pairs: &BTreeSet<(String, String)>| -> BTreeSet<(String, String)> {
+                pairs.iter().map(|(old, new)| (new.clone(), old.clone())).collect()
+            };
+            let (back, open) = keys(&incoming, &stored);
+            prop_assert_eq!(turned(&open).len(), undecided.len());
+            prop_assert_eq!(back.len(), pairs.len());
+            let of = |side: &[Candidate], key: &str| side.iter().find(|row| row.key == key).unwrap().clone();
+            for (old, new) in &pairs {
+                let (old, new) = (of(&stored, old), of(&incoming, new));
+                // No value that somebody else has, too, on either side has paired them alone.
+                let alone = |value: &Option<String>, side: &[Candidate], own: &Candidate| {
+                    value.is_some() && side.iter().all(|row| {
+                        (row.traits.uln != *value && row.traits.address != *value) || row.traits.is_one_with(&own.traits) || row.key == own.key
+                    })
+                };
+                let by = |a: &Option<String>, b: &Option<String>| a == b && alone(a, &stored, &old) && alone(b, &incoming, &new);
+                prop_assert!(by(&old.traits.uln, &new.traits.uln) || by(&old.traits.address, &new.traits.address));
+                prop_assert!(old.traits.may_be_same(&new.traits) || old.traits.uln != new.traits.uln);
+            }
+            let each_once = |keys: Vec<&String>| keys.iter().collect::<BTreeSet<_>>().len() == keys.len();
+            prop_assert!(each_once(pairs.iter().map(|(old, _)| old).collect()));
+            prop_assert!(each_once(pairs.iter().map(|(_, new)| new).collect()));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::Name;
+use super::traits;
 use super::uln::{self, Uln};
 
 /// What a stored learner is known by.
@@ -19,6 +20,10 @@ pub(crate) struct Known {
     pub(crate) phone: Option<String>,
     pub(crate) first_name: Option<String>,
     pub(crate) last_name: Option<String>,
+    /// The row that a person linked it to.
+    pub(crate) linked_to: Option<i64>,
+    /// Whether a person said that it is of nobody else.
+    pub(crate) apart: bool,
 }
 
 /// By what a row was found to be of a person.
@@ -26,6 +31,7 @@ pub(crate) struct Known {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
     Key,
+    Link,
     Uln,
     Email,
 }
@@ -34,6 +40,7 @@ impl By {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             By::Key => "key",
+            By::Link => "link",
             By::Uln => "ULN",
             By::Email => "e-mail address",
         }
@@ -48,7 +55,7 @@ impl Known {
 
     /// Returns the e-mail address as it is compared.
     pub(crate) fn address(&self) -> Option<String> {
-        self.email.as_deref().map(|email| email.trim().to_lowercase()).filter(|email| !email.is_empty())
+        self.email.as_deref().and_then(traits::address)
     }
 
     /// Returns the texts that name the person wherever they stand; short names are words like others.
@@ -78,8 +85,8 @@ pub(crate) fn shared(all: &[Known]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the rows that are of the same person as the row at `seed`, each by its place and by what it was found: a valid
-/// ULN, or an e-mail address that nobody else has.
+/// Returns the rows that are of the same person as the row at `seed`, each by its place and by what it was found: a link that a
+/// person made, a valid ULN, or an e-mail address that nobody else has. A row that a person set apart is of nobody else.
 pub(crate) fn same_person(seed: usize, all: &[Known]) -> BTreeMap<usize, By> {
     let shared = shared(all);
     let mut found = BTreeMap::from([(seed, By::Key)]);
@@ -90,10 +97,18 @@ pub(crate) fn same_person(seed: usize, all: &[Known]) -> BTreeMap<usize, By> {
             let by_uln = one.valid_uln().is_some() && one.valid_uln() == other.valid_uln();
             let address = one.address().filter(|address| !shared.contains(address));
             let by_email = address.is_some() && address == other.address();
-            if by_uln || by_email {
-                found.insert(place, if by_uln { By::Uln } else { By::Email });
-                open.push(place);
-            }
+            let linked = one.linked_to == Some(other.id)
+                || other.linked_to == Some(one.id)
+                || (one.linked_to.is_some() && one.linked_to == other.linked_to);
+            let by = match (by_uln, by_email) {
+                _ if linked => By::Link,
+                _ if one.apart || other.apart => continue,
+                (true, _) => By::Uln,
+                (_, true) => By::Email,
+                _ => continue,
+            };
+            found.insert(place, by);
+            open.push(place);
         }
     }
     found
@@ -171,6 +186,8 @@ mod tests {
             phone: None,
             first_name: None,
             last_name: None,
+            linked_to: None,
+            apart: false,
         }
     }
 
@@ -204,6 +221,22 @@ mod tests {
         // The placeholder is nobody's.
         let placeholders = [known(1, "aptem", "7", "9999999999", ""), known(2, "bud", "8", "9999999999", "")];
         assert_eq!(found(&placeholders), [(1, By::Key)]);
+    }
+
+    #[test]
+    fn what_a_person_said_of_two_rows_counts_before_all_else() {
+        let mut all =
+            [known(1, "aptem", "7", ULN, ""), known(2, "bud", "8", "", ""), known(3, "onefile", "9", ULN, "")];
+        (all[1].linked_to, all[2].apart) = (Some(1), true);
+        assert_eq!(found(&all), [(1, By::Key), (2, By::Link)]);
+        all.swap(0, 2);
+        assert_eq!(found(&all), [(3, By::Key)]);
+    }
+
+    #[test]
+    fn an_address_is_one_in_either_case_and_composition() {
+        let decomposed = known(2, "bud", "8", "", " ZOE\u{301}@Firm.example ");
+        assert_eq!(found(&[known(1, "aptem", "7", "", "zo\u{e9}@firm.example"), decomposed]).len(), 2);
     }
 
     #[test]

@@ -145,4 +145,80 @@ impl Traits {
             || equal(self.name_and_birth().as_ref(), other.name_and_birth().as_ref());
         shared && !self.are_two(other) && !unequal(self.uln.as_ref(), other.uln.as_ref())
     }
+
+    /// Returns what two rows have in common.
+    pub(crate) fn common(&self, other: &Traits) -> Vec<&'static str> {
+        let common = [
+            (equal(self.uln.as_ref(), other.uln.as_ref()), "uln"),
+            (equal(self.address.as_ref(), other.address.as_ref()), "email"),
+            (equal(self.name_and_birth().as_ref(), other.name_and_birth().as_ref()), "name_and_birth"),
+        ];
+        common.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ULN: &str = "1000000035";
+    const OTHER: &str = "1000000043";
+
+    /// ULN, address, first name, last name, date of birth; an empty one is unknown.
+    fn traits(row: [&str; 5]) -> Traits {
+        let [uln, email, first, last, born] = row.map(|text| Some(text).filter(|text| !text.is_empty()));
+        Traits::new((uln, email), (first, last), born)
+    }
+
+    #[test]
+    fn who_is_the_same_and_who_may_be() {
+        // Two rows; whether they are certainly of one person; whether they may be.
+        let table = [
+            ([ULN, "", "Ann", "Lee", ""], [ULN, "", "Ann", "Lee", ""], true, true),
+            ([ULN, "", "", "", ""], [ULN, "", "", "", ""], true, true),
+            // Married meanwhile, and written otherwise.
+            ([ULN, "", "Ann", "Lee", ""], [ULN, "", "ANN MARIE", "Ray", ""], true, true),
+            (["", "jo@a.example", "José", "Núñez", ""], ["", "JO@a.example ", "Jose", "Nunez", ""], true, true),
+            (["", "jo@a.example", "Lee", "Ann", ""], ["", "jo@a.example", "Ann", "Lee", ""], true, true),
+            ([ULN, "", "Ann", "Lee", ""], ["", "", "Ann", "Lee", ""], false, false),
+            ([ULN, "a@a.example", "Bob", "Ray", ""], [ULN, "a@a.example", "Robert", "Ray", ""], true, true),
+            // One ULN mistyped, one address in a family or a firm.
+            ([ULN, "", "Ann", "Lee", ""], [ULN, "", "Tom", "Ray", ""], false, true),
+            ([ULN, "", "Ann", "Lee", ""], [ULN, "", "Tom", "Lee", ""], false, true),
+            ([ULN, "", "Ann", "Lee", "2001-01-02"], [ULN, "", "Ann", "Lee", "2001-02-01"], false, true),
+            (["", "a@a.example", "Ann", "Lee", ""], ["", "a@a.example", "Tom", "Lee", ""], false, true),
+            (["", "a@a.example", "Ann", "Lee", ""], ["", "a@a.example", "Ann", "Ray", ""], false, true),
+            (["", "a@a.example", "Ann", "Lee", ""], ["", "a@a.example", "Tom", "Ray", ""], false, false),
+            ([ULN, "a@a.example", "Ann", "Lee", ""], [OTHER, "a@a.example", "Ann", "Lee", ""], false, false),
+            (
+                ["", "a@a.example", "Ann", "Lee", "2001-01-02"],
+                ["", "b@a.example", "Lee", "Ann", "2001-01-02"],
+                false,
+                true,
+            ),
+            // Neither the placeholder nor nothing identifies.
+            (["9999999999", "", "Ann", "Lee", ""], ["9999999999", "", "Ann", "Lee", ""], false, false),
+            (["9999999999", "", "", "", ""], ["9999999999", "", "", "", ""], false, false),
+            (["1000000063", "", "", "", ""], ["1000000063", "", "", "", ""], false, false),
+            (["", " ", "", "", ""], ["", " ", "", "", ""], false, false),
+            (["", "", "", "", ""], ["", "", "", "", ""], false, false),
+        ];
+        for (one, other, same, may) in table {
+            let (a, b) = (traits(one), traits(other));
+            for (a, b) in [(&a, &b), (&b, &a)] {
+                assert_eq!(a.is_same(b, |_| true), same, "{one:?} {other:?}");
+                assert_eq!(a.may_be_same(b), may, "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_equal_after_nfc_and_lower_case() {
+        let same = ["zo\u{e9}@firm.example", "ZOE\u{301}@firm.EXAMPLE", "\tZO\u{c9}@Firm.example "];
+        for email in same {
+            assert_eq!(address(email).as_deref(), Some("zo\u{e9}@firm.example"), "{email:?}");
+        }
+        assert_eq!(address("\u{130}@x.example"), address("I\u{307}@x.example"));
+        assert_eq!((address(""), address(" \u{a0}")), (None, None));
+    }
 }

@@ -27,7 +27,8 @@ pub(crate) fn sides(
     (organization_id, provider_id): (i64, Option<i64>),
     came: &mut dyn Iterator<Item = Candidate>,
 ) -> Result<Sides> {
-    let columns = "id, external_key, uln, email, first_name, last_name, date_of_birth, deleted_at IS NULL AS live, start,
+    let columns =
+        "id, external_key, uln, email, first_name, last_name, date_of_birth, deleted_at IS NULL AS live, start,
                    first_seen_at, changed_at, settled";
     let mut statement =
         connection.prepare(&format!("SELECT {columns} FROM learners WHERE organization_id = ?1 AND dormant = 1"))?;
@@ -48,11 +49,8 @@ pub(crate) fn sides(
 
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     let text = |column: &str| row.get_ref(column).and_then(|value| Ok(value.as_str_or_null()?));
-    let traits = Traits::new(
-        (text("uln")?, text("email")?),
-        (text("first_name")?, text("last_name")?),
-        text("date_of_birth")?,
-    );
+    let traits =
+        Traits::new((text("uln")?, text("email")?), (text("first_name")?, text("last_name")?), text("date_of_birth")?);
     Ok(Candidate {
         id: row.get("id")?,
         key: row.get("external_key")?,
@@ -88,7 +86,6 @@ pub(crate) fn count_since(tx: &Connection, ids: &[i64], since: &str) -> Result<u
 #[derive(Debug, Clone)]
 pub(crate) struct Linkable {
     pub(crate) id: i64,
-    pub(crate) key: String,
     pub(crate) provider: String,
     pub(crate) dormant: bool,
     pub(crate) deleted: bool,
@@ -99,20 +96,19 @@ pub(crate) struct Linkable {
     pub(crate) links: i64,
 }
 
-const LINKABLE: &str = "SELECT l.id, l.external_key, p.slug, l.dormant, l.deleted_at IS NOT NULL, l.settled, l.linked_to,
+const LINKABLE: &str = "SELECT l.id, p.slug, l.dormant, l.deleted_at IS NOT NULL, l.settled, l.linked_to,
             (SELECT count(*) FROM learners f WHERE f.linked_to = l.id)
      FROM learners l JOIN integration_providers p ON p.id = l.provider_id";
 
 fn linkable(row: &Row<'_>) -> rusqlite::Result<Linkable> {
     Ok(Linkable {
         id: row.get(0)?,
-        key: row.get(1)?,
-        provider: row.get(2)?,
-        dormant: row.get(3)?,
-        deleted: row.get(4)?,
-        settled: row.get(5)?,
-        linked_to: row.get(6)?,
-        links: row.get(7)?,
+        provider: row.get(1)?,
+        dormant: row.get(2)?,
+        deleted: row.get(3)?,
+        settled: row.get(4)?,
+        linked_to: row.get(5)?,
+        links: row.get(6)?,
     })
 }
 
@@ -154,8 +150,9 @@ pub(super) fn turn_links(tx: &Connection, organization_id: i64) -> Result<()> {
         "SELECT l.id, l.linked_to FROM learners l JOIN learners f ON f.id = l.linked_to
          WHERE l.organization_id = ?1 AND l.dormant = 0 AND f.dormant = 1 ORDER BY l.id",
     )?;
-    let links: Vec<(i64, i64)> =
-        statement.query_map([organization_id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let links: Vec<(i64, i64)> = statement
+        .query_map([organization_id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
     for (own, other) in links {
         tx.execute("UPDATE learners SET linked_to = NULL WHERE id = ?1", [own])?;
         // The first of several takes the others that still lie dormant.

@@ -67,10 +67,14 @@ pub(crate) fn find(
             return Err(ambiguous(&[&[all[seed].provider.as_str()], others.as_slice()].concat()).into());
         }
         let addresses: BTreeSet<String> = found.keys().filter_map(|place| all[*place].address()).collect();
+        let ulns: BTreeSet<String> = found.keys().filter_map(|at| all[*at].valid_uln().map(str::to_owned)).collect();
         for (place, known) in all.into_iter().enumerate() {
             match found.get(&place) {
                 Some(by) => person.rows.push((known, *by)),
-                None if known.key == key || known.address().is_some_and(|own| addresses.contains(&own)) => {
+                None if known.key == key
+                    || known.address().is_some_and(|own| addresses.contains(&own))
+                    || known.valid_uln().is_some_and(|own| ulns.contains(own)) =>
+                {
                     person.doubtful.push(known);
                 }
                 None => {}
@@ -145,17 +149,22 @@ fn candidates(connection: &Connection, organization_id: i64, key: &str) -> Resul
 fn known(connection: &Connection, organization_id: i64, key: &str, like: &[Known]) -> Result<Vec<Known>> {
     let ulns: BTreeSet<&str> = like.iter().filter_map(Known::valid_uln).collect();
     let addresses: BTreeSet<String> = like.iter().filter_map(Known::address).collect();
+    let ids: BTreeSet<i64> = like.iter().flat_map(|row| [Some(row.id), row.linked_to]).flatten().collect();
     let mut statement = connection.prepare(
-        "SELECT l.id, p.slug AS provider, l.external_key, l.external_id, l.uln, l.email, l.phone, l.first_name, l.last_name
+        "SELECT l.id, p.slug AS provider, l.external_key, l.external_id, l.uln, l.email, l.phone, l.first_name, l.last_name,
+                l.linked_to, l.dormant = 1 AND l.settled = 1 AND l.linked_to IS NULL AS apart
          FROM learners l JOIN integration_providers p ON p.id = l.provider_id
          WHERE l.organization_id = :organization
            AND (l.external_key = :key OR l.uln IN (SELECT value FROM json_each(:ulns))
-                OR lower(trim(l.email)) IN (SELECT value FROM json_each(:addresses)))
+                OR l.id IN (SELECT value FROM json_each(:ids)) OR l.linked_to IN (SELECT value FROM json_each(:ids))
+                OR lower(trim(l.email)) IN (SELECT value FROM json_each(:addresses))
+                -- What SQLite cannot put in lower case is compared below.
+                OR l.email GLOB '*[^ -~]*')
          ORDER BY l.id",
     )?;
     let parameters = named_params! {
         ":organization": organization_id, ":key": key, ":ulns": serde_json::to_string(&ulns)?,
-        ":addresses": serde_json::to_string(&addresses)?,
+        ":addresses": serde_json::to_string(&addresses)?, ":ids": serde_json::to_string(&ids)?,
     };
     let rows = statement.query_map(parameters, |row| {
         Ok(Known {
@@ -168,9 +177,18 @@ fn known(connection: &Connection, organization_id: i64, key: &str, like: &[Known
             phone: row.get("phone")?,
             first_name: row.get("first_name")?,
             last_name: row.get("last_name")?,
+            linked_to: row.get("linked_to")?,
+            apart: row.get("apart")?,
         })
     })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = rows.collect::<rusqlite::Result<Vec<Known>>>()?;
+    rows.retain(|row| {
+        let linked = ids.contains(&row.id) || row.linked_to.is_some_and(|id| ids.contains(&id));
+        let shares = row.uln.as_deref().is_some_and(|uln| ulns.contains(uln))
+            || row.address().is_some_and(|own| addresses.contains(&own));
+        row.key == key || linked || shares
+    });
+    Ok(rows)
 }
 
 /// Takes a person out of all that is held: rows, quarantine, what runs said, and places in reads that may name the last

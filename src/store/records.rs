@@ -347,6 +347,8 @@ pub(crate) struct Row {
     pub(crate) fields: serde_json::Map<String, serde_json::Value>,
     pub(crate) in_scope: bool,
     pub(crate) dormant: bool,
+    /// Whether it is history of a learner who has another row now.
+    pub(crate) linked: bool,
     pub(crate) first_seen_at: String,
     pub(crate) changed_at: String,
     pub(crate) deleted_at: Option<String>,
@@ -371,11 +373,12 @@ pub(crate) fn list(
 ) -> Result<Vec<Row>> {
     let table = entity.table();
     let names: Vec<String> = entity.columns().iter().map(|column| format!("t.{}", column.name)).collect();
+    let linked = if entity == Entity::Learner { "(t.linked_to IS NOT NULL)" } else { "0" };
     let mut statement = connection.prepare(&format!(
-        "SELECT t.external_key, p.slug, t.in_scope, t.dormant, t.first_seen_at, t.changed_at, t.deleted_at, t.custom, {}
+        "SELECT t.external_key, p.slug, t.in_scope, t.dormant, t.first_seen_at, t.changed_at, t.deleted_at, t.custom, {linked}, {}
          FROM {table} t JOIN integration_providers p ON p.id = t.provider_id
          WHERE t.organization_id = :organization AND (:key IS NULL OR t.external_key = :key)
-           AND (:gone OR (t.deleted_at IS NULL AND t.in_scope = 1))
+           AND (:gone OR (t.deleted_at IS NULL AND t.in_scope = 1 AND NOT {linked}))
          ORDER BY t.id LIMIT :limit",
         names.join(", ")
     ))?;
@@ -385,7 +388,7 @@ pub(crate) fn list(
     let rows = statement.query_map(parameters, |row| {
         let mut fields = serde_json::Map::new();
         for (position, column) in entity.columns().iter().enumerate() {
-            let value = match (row.get_ref(position + 8)?, column.field_type) {
+            let value = match (row.get_ref(position + 9)?, column.field_type) {
                 (ValueRef::Null, _) => serde_json::Value::Null,
                 (ValueRef::Real(number), _) => serde_json::Value::from(number),
                 (ValueRef::Text(text), FieldType::Json) => serde_json::from_slice(text).unwrap_or_default(),
@@ -402,6 +405,7 @@ pub(crate) fn list(
             fields,
             in_scope: row.get(2)?,
             dormant: row.get(3)?,
+            linked: row.get(8)?,
             first_seen_at: row.get(4)?,
             changed_at: row.get(5)?,
             deleted_at: row.get(6)?,

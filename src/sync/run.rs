@@ -165,8 +165,22 @@ fn attempt(
     let Course { tally, warnings, told, .. } = course;
     let (earlier, tried) = (tally, Tried::default());
     let (scope, started) = (None, engine.now());
-    let mut run =
-        Run { engine, plan, connector, turn, credential, scope, log, started, tally, earlier, warnings, told, room, tried };
+    let mut run = Run {
+        engine,
+        plan,
+        connector,
+        turn,
+        credential,
+        scope,
+        log,
+        started,
+        tally,
+        earlier,
+        warnings,
+        told,
+        room,
+        tried,
+    };
     let failure = run.streams();
     run.count_usage();
     let Run { tally, warnings, told, .. } = run;

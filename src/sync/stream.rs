@@ -208,9 +208,8 @@ impl Run<'_> {
             return Ok(());
         }
         let (pair, now) = (self.pair(), self.engine.now());
-        let rows =
-            quarantine::thin(self.engine.store().read(), pair, &stream.name, self.log.id, details::AT_ONCE)
-                .map_err(Failure::Internal)?;
+        let rows = quarantine::thin(self.engine.store().read(), pair, &stream.name, self.log.id, details::AT_ONCE)
+            .map_err(Failure::Internal)?;
         if rows.is_empty() {
             return Ok(());
         }

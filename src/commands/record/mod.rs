@@ -3,6 +3,7 @@
 
 mod erase;
 mod export_person;
+mod link;
 mod quarantine;
 
 use anyhow::Result;
@@ -16,7 +17,7 @@ use crate::session::Session;
 use crate::store::organizations;
 use crate::store::records::{self, Row, Wanted};
 
-/// List and show the learners and employers that are stored, look after records that could not be, and erase persons
+/// List and show the learners and employers that are stored, look after records that could not be, link what is of one person, and erase persons
 #[derive(Debug, Args)]
 pub(crate) struct RecordArgs {
     #[command(subcommand)]
@@ -31,6 +32,8 @@ enum Verb {
     Erase(erase::EraseArgs),
     Erasures(erase::ErasuresArgs),
     ExportPerson(export_person::ExportArgs),
+    Link(link::LinkArgs),
+    Unlink(link::UnlinkArgs),
 }
 
 /// A kind of record, by either of its names.
@@ -100,6 +103,8 @@ pub(crate) fn run(args: RecordArgs, session: &Session) -> Result<Exit> {
         Verb::Erase(args) => erase::run(&args, session),
         Verb::Erasures(args) => erase::list(&args, session),
         Verb::ExportPerson(args) => export_person::run(&args, session),
+        Verb::Link(args) => link::link(&args, session),
+        Verb::Unlink(args) => link::unlink(&args, session),
     }
 }
 
@@ -173,6 +178,7 @@ fn kept(row: &Row) -> Cell {
     match row {
         Row { deleted_at: Some(_), .. } => Cell::state(State::Failed, "deleted"),
         Row { in_scope: false, .. } => Cell::state(State::Doubtful, "out of scope"),
+        Row { linked: true, .. } => Cell::state(State::Neutral, "linked"),
         Row { dormant: true, .. } => Cell::state(State::Neutral, "dormant"),
         _ => Cell::state(State::Ok, "current"),
     }

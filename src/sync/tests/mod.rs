@@ -2,12 +2,14 @@
 //!
 //! `completeness` has what speaks against a read, `traps` what windows, pages and loops are known to lose or double, `reads`
 //! how much is read at once, `large` pages too large for memory, `records` what stands in a record, `quarantine` what cannot be
-//! stored, `deletes` what is gone, `erasures` who must not come back, `network` what goes wrong on the way.
+//! stored, `deletes` what is gone, `erasures` who must not come back, `former` who is taken over from another provider, `network` what
+//! goes wrong on the way.
 //! `docs/traps.md` is the index.
 
 mod completeness;
 mod deletes;
 mod erasures;
+mod former;
 mod large;
 mod network;
 mod quarantine;
