@@ -127,6 +127,7 @@ impl<'r> Run<'r> {
         }
         let mut writer = self.writer(stream, owner, now)?;
         writer.expects_new = state.watermark.is_none();
+        writer.begun_with = open.number;
         state.open_read = Some(open);
         self.tried = Tried::default();
         Ok(Reading { stream, writer, remarks: Remarks::default(), whole })
@@ -148,6 +149,7 @@ impl<'r> Run<'r> {
         let pair = self.pair();
         let quarantined = quarantine::count(self.engine.store().read(), pair.0, pair.1).map_err(Failure::Internal)?;
         Ok(Writer {
+            begun_with: owner.generation,
             owner,
             stream: stream.name.clone(),
             run_id: self.log.id,
@@ -271,6 +273,10 @@ impl<'r> Run<'r> {
         for id in &written.gone {
             // A dry run finds a row live again that it has marked as deleted before.
             self.tally.deleted -= u64::from(!self.tried.gone.insert(*id));
+        }
+        for id in &written.merged {
+            // In a dry run a row that was shown before does not say so.
+            self.tally.deleted -= u64::from(self.tried.found.contains(id) || !self.tried.gone.insert(*id));
         }
         writer.has_quarantine |= written.tally.quarantined > 0;
         if writer.owner.entity == Entity::Learner {

@@ -199,6 +199,7 @@ impl Replay<'_> {
             return Ok(Err(vec!["another record of its key has come, which may be newer".into()]));
         }
         let mut writer = Writer {
+            begun_with: owner.generation,
             owner,
             stream: stream.name.clone(),
             run_id: self.run,

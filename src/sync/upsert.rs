@@ -19,6 +19,8 @@ use crate::store::runs::Tally;
 pub(super) struct Writer<'r> {
     pub(super) owner: Owner,
     pub(super) stream: String,
+    /// The number with which the read began: rows marked with it or a later one it has seen.
+    pub(super) begun_with: i64,
     /// The run that quarantined records are filed under; `None` in a dry run, which files none.
     pub(super) run_id: Option<i64>,
     /// How many more learners the organization may have.
@@ -47,6 +49,8 @@ pub(super) struct Written {
     pub(super) found: Vec<i64>,
     /// The rows that were marked as deleted, in a dry run only.
     pub(super) gone: Vec<i64>,
+    /// The rows of what was merged into others, in a dry run only.
+    pub(super) merged: Vec<i64>,
     /// The learners that were inserted, in a dry run only.
     pub(super) came: Vec<Candidate>,
 }
@@ -60,6 +64,7 @@ impl Written {
         self.room_used += other.room_used;
         self.found.extend(other.found);
         self.gone.extend(other.gone);
+        self.merged.extend(other.merged);
         self.came.extend(other.came);
     }
 }
@@ -93,8 +98,32 @@ impl Writer<'_> {
     }
 }
 
-impl Writing<'_> {
-    fn batch(mut self, batch: &Batch) -> Result<()> {
+impl<'w> Writing<'w> {
+    fn batch(self, batch: &Batch) -> Result<()> {
+        let (writer, tx) = (self.writer, self.tx);
+        let (written, merged) = (self.rows_of(batch)?, &batch.merged);
+        if merged.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Rows::new(tx, &writer.owner)?;
+        for key in merged {
+            // One that the same read has shown is there.
+            let Some(present) = rows.find(key)?.filter(|row| !row.deleted && row.generation < writer.begun_with) else {
+                continue;
+            };
+            rows.delete(key)?;
+            written.tally.deleted += 1;
+            if writer.run_id.is_none() {
+                written.merged.push(present.id);
+            }
+            let pair = (writer.owner.organization_id, writer.owner.provider_id);
+            quarantine::remove(tx, pair, &writer.stream, key)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a page, or of a part of it.
+    fn rows_of(mut self, batch: &Batch) -> Result<&'w mut Written> {
         self.written.remarks += batch.remarks;
         kinds::add(&mut self.written.seen, &batch.seen);
         batch.each(|row, sent| {
@@ -114,7 +143,8 @@ impl Writing<'_> {
         for thin in &batch.page().undetailed {
             self.undetailed(thin)?;
         }
-        self.rows.finish()
+        self.rows.finish()?;
+        Ok(self.written)
     }
 
     fn row(&mut self, record: &Record<'_>, in_scope: bool) -> Result<()> {

@@ -84,6 +84,8 @@ const COMMANDS: &[(&str, Audit)] = &[
     ("record erase", Test("the_audit_and_the_list_of_erasures_say_that_somebody_was_erased_and_not_who")),
     ("record erasures", Nothing),
     ("record export-person", Nothing),
+    ("record link", Test("two_rows_that_are_linked_are_one_and_parted_are_two")),
+    ("record unlink", Test("two_rows_that_are_linked_are_one_and_parted_are_two")),
     ("record quarantine list", Nothing),
     ("record quarantine show", Nothing),
     ("record quarantine replay", Change),

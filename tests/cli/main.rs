@@ -18,6 +18,7 @@ mod forms;
 mod help;
 mod init;
 mod key;
+mod link;
 mod log;
 mod org;
 mod overrides;

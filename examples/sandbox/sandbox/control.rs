@@ -19,6 +19,8 @@ pub(crate) enum Change {
     EditAtOnce,
     Add,
     Remove,
+    /// Merges each of so many records with another; the one that stays comes first.
+    Merge,
 }
 
 /// Changes, adds or removes records; returns their ids.
@@ -38,6 +40,7 @@ pub(crate) fn alter(
         Change::EditAtOnce => roster.change_at_once(count),
         Change::Add => roster.add(count),
         Change::Remove => roster.remove(count),
+        Change::Merge => roster.merge(count),
     };
     indexes.into_iter().map(|index| service.record_id(&account, kind, index)).collect()
 }
@@ -83,6 +86,7 @@ fn act(world: &World, request: &Request) -> Result<Value, String> {
         ("POST", "/change") => changed(Change::Edit),
         ("POST", "/add") => changed(Change::Add),
         ("POST", "/remove") => changed(Change::Remove),
+        ("POST", "/merge") => changed(Change::Merge),
         ("POST", "/fail") => {
             world.fail(wanted()?, fault(request)?);
             Ok(json!({"ok": true}))

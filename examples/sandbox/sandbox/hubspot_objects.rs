@@ -33,6 +33,7 @@ const CONTACTS: &[Column] = &[
     text("company"),
     number("associatedcompanyid"),
     text("account_manager"),
+    text("hs_merged_object_ids"),
     time("createdate"),
     time("lastmodifieddate"),
 ];
@@ -46,6 +47,7 @@ const COMPANIES: &[Column] = &[
     text("city"),
     text("zip"),
     text("account_manager"),
+    text("hs_merged_object_ids"),
     number("numberofemployees"),
     time("createdate"),
     time("hs_lastmodifieddate"),
@@ -167,11 +169,16 @@ impl Table for View<'_> {
     }
 
     fn shown(&self, row: usize) -> bool {
-        row < self.len() && self.roster().removed(row).is_some() == self.archived
+        let roster = self.roster();
+        row < self.len() && roster.removed(row).is_some() == self.archived && roster.merged_into(row).is_none()
     }
 
     fn cell(&self, row: usize, column: &str) -> Cell {
         match (column, self.object) {
+            ("hs_merged_object_ids", _) => {
+                let ids: Vec<String> = self.roster().merged(row).map(|row| self.id(row)).collect();
+                if ids.is_empty() { Cell::Null } else { ids.join(";").into() }
+            }
             ("hs_object_id", _) => id(self.account, self.object.kind(), row).into(),
             ("createdate", _) => Cell::Time(to_milli(self.roster().created(row))),
             ("lastmodifieddate" | "hs_lastmodifieddate", _) => Cell::Time(to_milli(self.roster().modified(row))),

@@ -166,6 +166,12 @@ impl Sandbox {
         control::alter(&self.world, service, account, control::Change::Remove, service.main_kind(), count)
     }
 
+    /// Merges records of the service's main kind with others; returns their ids, of each two that of the one that stays first.
+    pub(crate) fn merge(&self, service: &str, account: &str, count: usize) -> Vec<String> {
+        let service = named(service);
+        control::alter(&self.world, service, account, control::Change::Merge, service.main_kind(), count)
+    }
+
     /// Changes records of one kind; returns their ids.
     pub(crate) fn change_kind(&self, service: &str, account: &str, kind: Kind, count: usize) -> Vec<String> {
         control::alter(&self.world, named(service), account, control::Change::Edit, kind, count)

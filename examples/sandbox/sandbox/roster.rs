@@ -19,6 +19,8 @@ pub(crate) struct Roster {
     revision: Vec<u32>,
     /// When a record was removed; 0 while it is there.
     removed: Vec<Ticks>,
+    /// The record that another was merged into: that one is in no list any more.
+    merged_into: Vec<Option<usize>>,
     next_pick: usize,
 }
 
@@ -27,7 +29,14 @@ impl Roster {
         let modified: Vec<_> = (0..size).map(|index| until - age(seed, index)).collect();
         let created =
             (0..size).map(|index| until - 2 * YEAR - (stir(seed, 51, index) % YEAR as u64) as Ticks).collect();
-        Roster { created, modified, revision: vec![0; size], removed: vec![0; size], next_pick: 0 }
+        Roster {
+            created,
+            modified,
+            revision: vec![0; size],
+            removed: vec![0; size],
+            merged_into: vec![None; size],
+            next_pick: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,6 +89,7 @@ impl Roster {
             self.modified.push(clock::now());
             self.revision.push(0);
             self.removed.push(0);
+            self.merged_into.push(None);
         }
         (first..first + count).collect()
     }
@@ -90,6 +100,27 @@ impl Roster {
             self.removed[index] = clock::now();
         }
         picked
+    }
+
+    /// Merges `count` records into as many others. Returns both, the one that stays first.
+    pub(crate) fn merge(&mut self, count: usize) -> Vec<usize> {
+        let picked = self.pick(2 * count);
+        for pair in picked.chunks_exact(2) {
+            self.modified[pair[0]] = clock::now();
+            self.removed[pair[1]] = clock::now();
+            self.merged_into[pair[1]] = Some(pair[0]);
+        }
+        picked
+    }
+
+    /// Returns the record that one was merged into.
+    pub(crate) fn merged_into(&self, index: usize) -> Option<usize> {
+        self.merged_into.get(index).copied().flatten()
+    }
+
+    /// Returns the records that were merged into one.
+    pub(crate) fn merged(&self, into: usize) -> impl Iterator<Item = usize> {
+        self.merged_into.iter().enumerate().filter(move |(_, other)| **other == Some(into)).map(|(index, _)| index)
     }
 
     fn pick(&mut self, count: usize) -> Vec<usize> {

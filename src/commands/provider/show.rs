@@ -91,8 +91,10 @@ struct Stream {
     read_every_s: Option<u32>,
     /// Whether a large full read is made by a job at the provider.
     job: bool,
-    /// How deleted records are noticed: `flag`, `feed`, `sweep`.
+    /// How deleted records are noticed: `flag`, `feed`, `merged`, `sweep`.
     deletes: Vec<&'static str>,
+    /// After how long at most a record that nothing tells of is noticed to be gone; null for never. 0 is the next sync.
+    untold_within_s: Option<u32>,
     unverified: Option<String>,
     #[serde(skip)]
     sweep: Sweep,
@@ -156,6 +158,7 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
         every: stream.every,
         job: stream.job.is_some(),
         deletes: noticed(&stream.deletes),
+        untold_within_s: untold(stream),
         unverified: stream.unverified.clone(),
         sweep: stream.deletes.sweep,
     });
@@ -191,9 +194,21 @@ fn shown(provider: &Provider, manifest: &Manifest, presets: Vec<String>) -> Show
 
 /// Returns the ways in which deleted records are noticed.
 fn noticed(deletes: &Deletes) -> Vec<&'static str> {
-    let ways =
-        [("flag", deletes.flag.is_some()), ("feed", deletes.feed.is_some()), ("sweep", deletes.sweep != Sweep::Never)];
+    let ways = [
+        ("flag", deletes.flag.is_some()),
+        ("feed", deletes.feed.is_some()),
+        ("merged", deletes.merged.is_some()),
+        ("sweep", deletes.sweep != Sweep::Never),
+    ];
     ways.into_iter().filter(|(_, used)| *used).map(|(way, _)| way).collect()
+}
+
+/// Returns after how many seconds at most full reads miss what nothing tells of.
+fn untold(stream: &crate::domain::manifest::Stream) -> Option<u32> {
+    let every = stream.deletes.sweep.every()?;
+    let every = if stream.changes.is_some() { every.0 } else { 0 };
+    let every = every.max(stream.every.map_or(0, |length| length.0));
+    Some(every.saturating_mul(stream.deletes.after.max(1)))
 }
 
 fn text(shown: &Shown, look: &Look) -> String {
@@ -281,6 +296,14 @@ fn stream_text(stream: &Stream, look: &Look) -> String {
         ways => format!("deletes by {}", ways.join(", ")),
     };
     let mut text = format!("\n{}   {feeds}; {reads}; {deletes}\n", look.bold(&format!("Stream {}", stream.name)));
+    let untold = match stream.untold_within_s {
+        None => "never".to_owned(),
+        Some(0) => "by the next sync".to_owned(),
+        Some(seconds) => format!("within {}", Length(seconds)),
+    };
+    let merged = stream.deletes.contains(&"merged");
+    let what = if merged { "erased at the provider" } else { "merged into another or erased at the provider" };
+    text += &format!("  a record {what}, where nothing tells of it, is noticed {untold}\n");
     if let Some(what) = &stream.unverified {
         text += &format!("  {} {}\n", look.warn("UNVERIFIED:"), one_line(what));
     }

@@ -291,6 +291,12 @@ impl Lint<'_> {
         if let Some(feed) = &stream.deletes.feed {
             self.read(&path("deletes"), feed, stream, true);
         }
+        if stream.deletes.merged.as_ref() == Some(&stream.key) {
+            self.find(
+                &["streams", name, "deletes", "merged"],
+                "`merged` is where other keys stand, not the record's own",
+            );
+        }
         if let Some(detail) = &stream.detail {
             let slots = pair_slots(&detail.get, &detail.query);
             self.slots(&["streams", name, "detail"], slots, &[Scope::Record, Scope::Each, Scope::Fields], Some(stream));

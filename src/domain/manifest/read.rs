@@ -313,6 +313,9 @@ pub(crate) struct Deletes {
     pub(crate) flag: Option<Flag>,
     /// A list of deleted records, read after each complete read of the stream.
     pub(crate) feed: Option<Read>,
+    /// Where a record tells the keys of those that were merged into it: a list, or a text that `;` parts. They are gone, unless the
+    /// same read shows them.
+    pub(crate) merged: Option<Path>,
     /// How often a full read looks for records that are no longer there.
     pub(crate) sweep: Sweep,
     /// How many complete full reads in a row must miss a record before it counts as deleted.
@@ -323,7 +326,7 @@ pub(crate) struct Deletes {
 
 impl Default for Deletes {
     fn default() -> Self {
-        Deletes { flag: None, feed: None, sweep: Sweep::Never, after: 1, max: 0.2 }
+        Deletes { flag: None, feed: None, merged: None, sweep: Sweep::Never, after: 1, max: 0.2 }
     }
 }
 

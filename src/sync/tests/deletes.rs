@@ -266,3 +266,73 @@ fn a_changed_mapping_or_filter_reads_the_stream_it_is_of_in_full_once() {
     assert_eq!(reread(&world), ["learners", "companies"]);
     assert_eq!(hash(&world), first);
 }
+
+/// Serves lists in full reads and in reads of changes, a page each.
+fn serve_pages(world: &World, full: &'static [&'static str], changes: &'static str) {
+    world.server.play(move |asked| {
+        let number: usize = asked.rsplit("page=").next().unwrap().parse().unwrap();
+        match asked.starts_with("GET /all") {
+            true => json(*full.get(number - 1).unwrap_or(&"[]")),
+            false => json(if number == 1 { changes } else { "[]" }),
+        }
+    });
+}
+
+#[test]
+fn what_was_merged_into_a_record_is_gone_with_it() {
+    let manifest = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/all?page={page}', page: {number: 1}}
+    cursor: {overlap: 10m}
+    changes: {get: '/changes?from={window.from}&to={window.to}&page={page}', page: {number: 1}}
+    deletes: {merged: merged, sweep: weekly, max: 0.5}
+";
+    let all = &[r#"[{"id":1},{"id":2},{"id":3}]"#, r#"[{"id":4},{"id":5},{"id":6},{"id":"a;b"}]"#];
+    for (told, gone) in [
+        (r#"[{"id":1,"merged":"2; 4;"}]"#, vec!["2", "4"]),
+        (r#"[{"id":1,"merged":[2,"4"]}]"#, vec!["2", "4"]),
+        (r#"[{"id":1,"merged":4}]"#, vec!["4"]),
+        (r#"[{"id":1,"merged":null}]"#, vec![]),
+        (r#"[{"id":1,"merged":{"id":4}}]"#, vec![]),
+        // Itself, one that nobody knows, and one that the same read shows, before or after.
+        (r#"[{"id":3},{"id":1,"merged":"1;99;3;4"},{"id":4}]"#, vec![]),
+        // One that cannot be stored tells it, too.
+        (r#"[{"id":1,"name":{"a":1},"merged":"2"}]"#, vec!["2"]),
+    ] {
+        let mut world = World::new(manifest, "    field_mappings: {learner.last_name: name}\n");
+        serve_pages(&world, all, "[]");
+        world.run_well();
+        serve_pages(&world, all, told);
+        world.engine.options.keep = Keep::DryRun;
+        let tried = world.run().tally;
+        world.engine.options.keep = Keep::Yes;
+        let tally = world.run().tally;
+        assert_eq!(tried.deleted, tally.deleted, "{told}");
+        let deleted = world.column("SELECT external_key FROM learners WHERE deleted_at IS NOT NULL ORDER BY 1");
+        assert_eq!(deleted, gone, "{told}");
+        assert_eq!(world.run().tally.deleted, 0, "counted once: {told}");
+    }
+}
+
+#[test]
+fn one_that_the_same_full_read_shows_stays_whatever_page_it_is_on() {
+    let manifest = "streams:
+  learners:
+    entity: learner
+    key: id
+    records: '[]'
+    full: {get: '/all?page={page}', page: {number: 1}}
+    deletes: {merged: merged}
+";
+    let world = World::new(manifest, NAMES);
+    let told = &[r#"[{"id":2},{"id":5}]"#, r#"[{"id":1,"merged":"2;3"}]"#, r#"[{"id":3}]"#];
+    serve_pages(&world, told, "[]");
+    world.run_well();
+    assert_eq!((world.live(), world.run_well().deleted), (["1", "2", "3", "5"].map(str::to_owned).to_vec(), 1));
+    assert_eq!(world.live(), ["1", "2", "3", "5"]);
+    serve_pages(&world, &[r#"[{"id":5},{"id":1,"merged":"2;3"}]"#], "[]");
+    assert_eq!((world.run_well().deleted, world.live()), (2, ["1", "5"].map(str::to_owned).to_vec()));
+}

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::instant;
 use super::kinds::{self, Kinds};
-use super::{Made, Mapped, Transform};
+use super::{Made, Mapped, Transform, listed};
 use crate::connector::{Page, Sent};
 use crate::store::records::{Cell, Record};
 use crate::sync::filter::Filters;
@@ -23,6 +23,8 @@ pub(in crate::sync) struct Batch {
     /// Which types the values of each slot have.
     pub(in crate::sync) seen: Vec<Kinds>,
     pub(in crate::sync) remarks: Remarks,
+    /// The keys of records that were merged into one of these.
+    pub(in crate::sync) merged: Vec<String>,
 }
 
 /// What became of a record.
@@ -67,6 +69,7 @@ impl Transform {
             text: String::with_capacity(page.records().len() * 256),
             seen: vec![0; self.projection.slots()],
             remarks: Remarks { twice: page.twice, ..Remarks::default() },
+            merged: Vec::new(),
             page: Page::empty(),
         };
         let (mut made, mut bytes) = (Made::default(), Vec::new());
@@ -88,6 +91,10 @@ impl Transform {
                 Mapped::Deleted => What::Deleted,
                 Mapped::Bad(reasons) => What::Bad(reasons),
             };
+            if let Some(json) = self.merged.and_then(|slot| sent.value(slot)).filter(|_| !matches!(what, What::Deleted))
+            {
+                batch.merged.extend(listed(json).into_iter().filter(|key| **key != *made.key));
+            }
             let digest = self.same_key.hash_one(&made.key);
             batch.remarks.shared_key += u64::from(!keys.insert(digest));
             let key = batch.push(&made.key);

@@ -36,6 +36,8 @@ pub(super) struct Transform {
     cursor: Option<usize>,
     /// Where a record says that it is deleted, and what it says then.
     deleted: Option<(usize, serde_json::Value)>,
+    /// Where the keys of records stand that were merged into this one.
+    merged: Option<usize>,
     fields: Vec<Field>,
     /// The paths below `fields_at`, for the `{fields}` slot.
     pub(super) wanted: Vec<String>,
@@ -109,6 +111,7 @@ impl Transform {
             keys: Vec::new(),
             cursor: None,
             deleted: None,
+            merged: None,
             fields: Vec::new(),
             wanted: Vec::new(),
             latest_date: (crate::config::now() + chrono::TimeDelta::days(36_525)).format("%F").to_string(),
@@ -123,6 +126,7 @@ impl Transform {
         if let Some(flag) = &stream.deletes.flag {
             transform.deleted = Some((transform.slot(&flag.field, stream), flag.is.clone()));
         }
+        transform.merged = stream.deletes.merged.as_ref().map(|path| transform.slot(path, stream));
         for (target, mapping) in mappings {
             let spec = mapping.0.clone();
             let source = match (&spec.from, &spec.expr) {
@@ -283,6 +287,25 @@ fn key(json: Option<&str>) -> Option<Cow<'_, str>> {
         Value::Text(text) if !text.is_empty() && !text.contains('\u{fffd}') => Some(text),
         Value::Number(digits) => Some(digits),
         _ => None,
+    }
+}
+
+/// Returns the keys that stand in a value: a list of them, or a text that `;` parts.
+fn listed(json: &str) -> Vec<String> {
+    let texts = match serde_json::from_str(json) {
+        Ok(serde_json::Value::Array(list)) => list.iter().map(text).collect(),
+        Ok(one) => vec![text(&one)],
+        Err(_) => Vec::new(),
+    };
+    let keys = texts.iter().flat_map(|text| text.split(';')).map(str::trim);
+    keys.filter(|key| !key.is_empty()).map(str::to_owned).collect()
+}
+
+fn text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => number.to_string(),
+        _ => String::new(),
     }
 }
 

@@ -33,6 +33,22 @@ fn archived_contacts_are_found_in_hubspots_list_of_them() {
 }
 
 #[test]
+fn hubspot_contacts_merged_into_others_are_gone_with_the_next_sync() {
+    let mut lab = lab(3, 20);
+    lab.organization("acme", "aptem_hubspot");
+    lab.sync("acme", 0);
+    let pairs = lab.sandbox.merge("hubspot", "acme", 3);
+    let merged = set(pairs.iter().skip(1).step_by(2).cloned().collect());
+    lab.later(0);
+    let report = lab.sync("acme --provider hubspot", 0);
+    assert_eq!(report["total"]["deleted"], 3, "{report}");
+    assert_eq!(gone(&lab, "acme", "employers"), merged);
+    assert_eq!(lab.live("acme", "employers"), 17);
+    let shown = lab.run("provider show hubspot").succeeds();
+    assert!(shown.stdout.contains("merged") && shown.stdout.contains("within 7d"), "{shown}");
+}
+
+#[test]
 fn deleted_accounts_are_told_by_salesforces_flag() {
     let mut lab = lab(3, 20);
     lab.organization("acme", "aptem_salesforce");
