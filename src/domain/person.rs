@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::Name;
-use super::traits;
+use super::traits::{self, Traits};
 use super::uln::{self, Uln};
 
 /// What a stored learner is known by.
@@ -58,6 +58,10 @@ impl Known {
         self.email.as_deref().and_then(traits::address)
     }
 
+    fn traits(&self) -> Traits {
+        Traits::new((self.uln.as_deref(), None), (self.first_name.as_deref(), self.last_name.as_deref()), None)
+    }
+
     /// Returns the texts that name the person wherever they stand; short names are words like others.
     pub(crate) fn words(&self) -> impl Iterator<Item = String> {
         let long = |least: usize, text: &Option<String>| text.clone().filter(|text| text.chars().count() >= least);
@@ -86,7 +90,8 @@ pub(crate) fn shared(all: &[Known]) -> BTreeSet<String> {
 }
 
 /// Returns the rows that are of the same person as the row at `seed`, each by its place and by what it was found: a link that a
-/// person made, a valid ULN, or an e-mail address that nobody else has. A row that a person set apart is of nobody else.
+/// person made, a valid ULN, or an e-mail address that nobody else has, if nothing says that they are two. A row that a person set
+/// apart is of nobody else.
 pub(crate) fn same_person(seed: usize, all: &[Known]) -> BTreeMap<usize, By> {
     let shared = shared(all);
     let mut found = BTreeMap::from([(seed, By::Key)]);
@@ -100,9 +105,11 @@ pub(crate) fn same_person(seed: usize, all: &[Known]) -> BTreeMap<usize, By> {
             let linked = one.linked_to == Some(other.id)
                 || other.linked_to == Some(one.id)
                 || (one.linked_to.is_some() && one.linked_to == other.linked_to);
+            // A ULN may be mistyped: names without a common word are of two people.
+            let two = one.apart || other.apart || !one.traits().goes_with(&other.traits(), |_| true);
             let by = match (by_uln, by_email) {
                 _ if linked => By::Link,
-                _ if one.apart || other.apart => continue,
+                _ if two => continue,
                 (true, _) => By::Uln,
                 (_, true) => By::Email,
                 _ => continue,
@@ -231,6 +238,17 @@ mod tests {
         assert_eq!(found(&all), [(1, By::Key), (2, By::Link)]);
         all.swap(0, 2);
         assert_eq!(found(&all), [(3, By::Key)]);
+    }
+
+    #[test]
+    fn a_mistyped_uln_gives_nobody_away() {
+        let mut all = [known(1, "aptem", "7", ULN, ""), known(2, "bud", "8", ULN, "")];
+        for (row, (first, last)) in all.iter_mut().zip([("Ann", "Lee"), ("Tom", "Ray")]) {
+            (row.first_name, row.last_name) = (Some(first.to_owned()), Some(last.to_owned()));
+        }
+        assert_eq!(found(&all), [(1, By::Key)]);
+        all[1].first_name = Some("Ann".to_owned());
+        assert_eq!(found(&all), [(1, By::Key), (2, By::Uln)]);
     }
 
     #[test]

@@ -553,6 +553,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_merged_stands_beside_the_key() {
+        let merged = |path: &str| wrong("1/1s", &format!("full: {{get: /a}}\n    deletes: {{merged: {path}}}"), JOB);
+        assert_eq!(merged("properties.merged_ids"), None);
+        assert!(merged("id").unwrap().contains("not the record's own"));
+        assert!(merged("'a['").is_some());
+    }
+
+    #[test]
     fn a_window_is_no_shorter_than_a_minute() {
         let stream = |step: &str| {
             let changes = "changes: {get: '/b/{window.from}'}";
