@@ -141,11 +141,14 @@ impl Connector<'_> {
         let Some(text) = taken(&mut answer, "access_token") else {
             // Some say so with status 200.
             return Err(match answer.get("error") {
+                Some(said) if matches!(said.as_str(), Some("temporarily_unavailable" | "server_error")) => {
+                    let error = self.error(Exit::Unavailable, "provider_failing", &request, &response);
+                    Failure::Stream(error.hint("it is tried again at the next sync"))
+                }
                 Some(said) if !said.is_null() => self.refused(&request, &response, oauth.refresh_token.as_ref()),
                 _ => self.bad_token_answer(&request, "has no `access_token`"),
             });
         };
-        self.sendable(&request, &text)?;
         let lifetime =
             answer.get("expires_in").and_then(|seconds| seconds.as_u64().or_else(|| seconds.as_str()?.parse().ok()));
         // A token that lives no time at all would be renewed for each request: it does not say.
@@ -196,19 +199,18 @@ impl Connector<'_> {
                 .hint(self.credential_hint()),
             ));
         }
-        let token = Secret::from(token);
-        self.sendable(&request, &token)?;
-        Ok(token_for(u64::from(login.ttl.0), token, answer))
+        Ok(token_for(u64::from(login.ttl.0), Secret::from(token), answer))
     }
 
     /// Refuses a token that no header can carry (RFC 9110 section 5.5): kept, it would fail every request for as long as it lives.
-    fn sendable(&self, request: &Request, token: &Secret) -> Result<(), Failure> {
-        let fine = token.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if fine {
-            Ok(())
-        } else {
-            Err(self.bad_token_answer(request, "has a token with characters that cannot be sent"))
+    pub(super) fn sendable(&self, token: &Secret) -> Result<(), Failure> {
+        if token.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Ok(());
         }
+        let message = format!("{} gave a token with characters that cannot be sent", self.manifest.title);
+        Err(Failure::Stream(
+            UserError::new(Exit::Unavailable, "bad_token_answer", message).hint("ask the provider, or try again later"),
+        ))
     }
 
     fn token_request(

@@ -168,7 +168,10 @@ impl Connector<'_> {
         Failure::Stream(match why {
             NoAnswer::Forbidden(why) => {
                 UserError::new(Exit::Invalid, "address_refused", format!("{} was not sent: {why}", request.shown()))
-                    .hint("correct `api_url`, or what is allowed of it: `skillsctl help network`")
+                    .hint(format!(
+                        "correct {}, or what is allowed of it: `skillsctl help network`",
+                        self.address_setting(request)
+                    ))
             }
             NoAnswer::Untrusted(why) => failed("tls_untrusted", why.clone()).hint(
                 "if the service is one of your own network, set `ca_file` to its authority's certificates; nothing was sent",

@@ -378,7 +378,7 @@ impl PageRead<'_> {
                 Detailed::Full(text) => full.push(text),
                 Detailed::Gone => gone += 1,
                 // Let in for none, it is the credential that is refused, and not a record.
-                Detailed::Refused(error) if !let_in => return Err(Failure::Refused(error)),
+                Detailed::Refused(error) if !let_in && thin.len() > 1 => return Err(Failure::Refused(error)),
                 Detailed::Failed(error) | Detailed::Refused(error) => {
                     undetailed.push(Undetailed::new(record, &error, each));
                     first.get_or_insert(error);

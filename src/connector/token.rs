@@ -163,6 +163,11 @@ impl Connector<'_> {
         if let Some((name, secret)) = rotated {
             self.secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(name, secret);
         }
+        // What was rotated is kept by now, whatever the token is worth.
+        if let Err(failure) = self.sendable(&token.text) {
+            self.keeper.forget().map_err(fault)?;
+            return Err(failure);
+        }
         *self.lock_token() = Some(token);
         Ok(())
     }

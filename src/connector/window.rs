@@ -34,6 +34,10 @@ const MOST_SLOTS: u64 = 1 << 20;
 const WHOLE: u64 = 1000;
 const GROWTH: u64 = 100;
 
+/// By how much a window is counted longer, at least and at most.
+const LEAST_MARGIN: Duration = Duration::from_millis(50);
+const MOST_MARGIN: Duration = Duration::from_millis(500);
+
 /// So many requests in so long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -48,11 +52,11 @@ impl From<Rate> for Pace {
 }
 
 impl Pace {
-    /// Returns the pace of a rate with its window a little longer, by a hundredth and 20 ms at least: requests do not take the
+    /// Returns the pace of a rate with its window a little longer, by a hundredth: requests do not take the
     /// same time to get there, and what arrives closer together than it was sent would be refused.
     pub(super) fn with_margin(rate: Rate) -> Self {
         let Pace { requests, per } = rate.into();
-        Pace { requests, per: per + (per / 100).max(Duration::from_millis(20)) }
+        Pace { requests, per: per + (per / 100).clamp(LEAST_MARGIN, MOST_MARGIN) }
     }
 }
 
@@ -386,9 +390,9 @@ mod tests {
     }
 
     proptest! {
-        /// What counts is when requests arrive: each may be under way for up to 20 ms longer than another.
+        /// What counts is when requests arrive: each may be under way for up to 50 ms longer than another.
         #[test]
-        fn a_rate_is_used_to_its_edge_without_a_refusal(delays in prop::collection::vec(0_u64..20_000, 303)) {
+        fn a_rate_is_used_to_its_edge_without_a_refusal(delays in prop::collection::vec(0_u64..50_000, 303)) {
             let (mut place, mut now) = (Place::Memory(Vec::new()), START);
             let mut arrived = Vec::new();
             for delay in delays {

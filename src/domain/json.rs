@@ -14,8 +14,9 @@ pub(crate) fn document(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).map(|Tree(value)| value)
 }
 
-/// Reads bytes.
+/// Reads bytes; a byte order mark may stand before them.
 pub(crate) fn document_of(bytes: &[u8]) -> serde_json::Result<Value> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     serde_json::from_slice(bytes).map(|Tree(value)| value)
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn redact(text: &str, secrets: &[&Secret]) -> String {
         View::percent_decoded(text, false),
         View::percent_decoded(text, true),
         View::unescaped_html(text),
+        View::unescaped_json(text),
         View::on_one_line(text),
     ];
     for secret in secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST) {
@@ -52,8 +53,8 @@ pub(crate) fn holds(text: &str, secrets: &[&Secret]) -> bool {
             || text.contains(escaped.as_str())
             || text.contains(spaced.as_str())
             || least_part(secret.expose().as_bytes()).is_some_and(|least| {
-                let bytes = secret.expose().as_bytes();
-                is_in(&bytes[..least]) || is_in(&bytes[bytes.len() - least..])
+                // Many share an end, such as that of a mail address.
+                is_in(&secret.expose().as_bytes()[..least])
             })
     })
 }
@@ -122,6 +123,28 @@ impl View {
             let entity = if *first == b'&' { entity(&text[at..]) } else { None };
             let (shown, length) =
                 entity.map_or_else(|| (vec![*first], 1), |(c, length)| (c.to_string().into_bytes(), length));
+            for byte in shown {
+                view.bytes.push(byte);
+                view.from.push(at..at + length);
+            }
+            at += length;
+        }
+        view
+    }
+
+    /// As a JSON reader sees it: any character may be escaped, and a slash often is.
+    fn unescaped_json(text: &str) -> Self {
+        let mut view =
+            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
+        let mut at = 0;
+        while let Some(first) = text.as_bytes().get(at) {
+            let unit = text.get(at + 2..at + 6).filter(|_| text[at..].starts_with("\\u"));
+            let unit = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
+            let (shown, length) = match (first, text.as_bytes().get(at + 1), unit) {
+                (_, _, Some(c)) => (c.to_string().into_bytes(), 6),
+                (b'\\', Some(next @ (b'/' | b'\\' | b'"')), _) => (vec![*next], 2),
+                (byte, ..) => (vec![*byte], 1),
+            };
             for byte in shown {
                 view.bytes.push(byte);
                 view.from.push(at..at + length);
@@ -273,6 +296,8 @@ mod tests {
             &broken("\r\n  "),
             &broken("\\n"),
             &broken(" "),
+            &secret.replace('/', "\\/"),
+            &secret.replace('/', "\\u002F"),
         ];
         for changed in cases.map(str::to_owned) {
             let shown = redacted(&format!("key <{changed}> is bad"), &[secret]);

@@ -16,6 +16,9 @@ use crate::store::state::{self, OpenRead, StreamState, View};
 /// So often a run reads on from where its reads ended up to now.
 const MOST_READS_ON: u32 = 3;
 
+/// So often a run begins one read again, however far it came each time.
+const MOST_RESTARTS: u32 = 5;
+
 /// A read that ends so long before the provider's now is followed by another at once.
 const LATE: TimeDelta = TimeDelta::minutes(1);
 
@@ -124,7 +127,7 @@ impl Run<'_> {
     ) -> Result<OpenRead, Failure> {
         // A position that an earlier run has left may lead nowhere by now.
         let mut left_behind = open.position.is_some();
-        let (mut again, mut halved) = (false, false);
+        let (mut again, mut halved, mut restarts) = (false, false, 0);
         let mut open = open;
         loop {
             let pages = self.tally.pages;
@@ -140,8 +143,8 @@ impl Run<'_> {
             };
             let Some(at) = &mut state.open_read else { return Err(failure) };
             open = match failure {
-                Failure::Restart(error) if !again => {
-                    again = true;
+                Failure::Restart(error) if !again && restarts < MOST_RESTARTS => {
+                    (again, restarts) = (true, restarts + 1);
                     self.tell(stream, [format!("begun again: {}", error.message)]);
                     at.begin_again();
                     at.clone()
