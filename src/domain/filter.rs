@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::entity::{Entity, FieldType, Target};
 use super::manifest::Kind;
 use super::names::Slug;
+use super::number;
 use crate::error::nearest;
 
 /// What a filter looks at: a column every row has by its origin, or a field of an entity.
@@ -330,9 +331,10 @@ fn text(value: &Value) -> String {
 
 fn equal(value: Option<&str>, wanted: &Value) -> bool {
     let Some(value) = value else { return false };
-    match (wanted, value.parse::<f64>()) {
-        (Value::Number(number), Ok(value)) => number.as_f64() == Some(value),
-        _ => value.to_lowercase() == text(wanted).to_lowercase(),
+    let compared = wanted.as_number().and_then(|number| number::compare(value, &number.to_string()));
+    match compared {
+        Some(ordering) => ordering.is_eq(),
+        None => value.to_lowercase() == text(wanted).to_lowercase(),
     }
 }
 
@@ -343,9 +345,8 @@ fn applies(operator: Operator, value: Option<&str>, wanted: Option<&Value>) -> b
     let contains = |test: fn(&str, &str) -> bool| lower.as_deref().is_some_and(|value| test(value, &wanted_text));
     let ordering = || {
         let value = value?;
-        match (wanted, value.parse::<f64>()) {
-            (Some(Value::Number(number)), Ok(value)) => value.partial_cmp(&number.as_f64()?),
-            (Some(Value::Number(_)), Err(_)) => None,
+        match wanted {
+            Some(Value::Number(number)) => number::compare(value, &number.to_string()),
             _ => Some(value.to_lowercase().cmp(&wanted_text)),
         }
     };

@@ -3,7 +3,10 @@
 //! `serde_json` hands raw texts and long numbers through serde as maps with a member of a private name. Read straight into its
 //! own tree, an object from outside with a member of that name would be taken for one of those, and swallowed or refused.
 
+use std::borrow::Cow;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A tree in which every member is an ordinary one.
@@ -85,6 +88,54 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
+/// What is nested deeper is shown as text: readers of JSON give up at 128, with what stands around it.
+const DEEPEST: usize = 124;
+
+/// Returns JSON with every digit as it was written, without the space between its parts; nothing where it is none, or nested too
+/// deep.
+pub(crate) fn exact(text: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str::<&RawValue>(text).ok()?;
+    let (mut depth, mut in_text, mut escaped, mut has_space) = (0_usize, false, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => has_space |= byte.is_ascii_whitespace(),
+        }
+        if depth > DEEPEST {
+            return None;
+        }
+    }
+    Some(if has_space { Cow::Owned(without_space(text)) } else { Cow::Borrowed(text) })
+}
+
+/// Returns sound JSON without the space between its parts.
+fn without_space(text: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    text.chars()
+        .filter(|c| {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_text = !in_text,
+                _ => {}
+            }
+            in_text || !c.is_ascii_whitespace()
+        })
+        .collect()
+}
+
+/// Returns what came from outside as a part of a document: JSON with every digit, or text where it is none.
+pub(crate) fn part(text: &str) -> Box<RawValue> {
+    let exact = exact(text).and_then(|text| RawValue::from_string(text.into_owned()).ok());
+    let quoted = || RawValue::from_string(Value::from(text).to_string()).ok();
+    exact.or_else(quoted).unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -102,6 +153,15 @@ mod tests {
                 assert_eq!(document_of(text.as_bytes()).unwrap(), read);
             }
         }
+    }
+
+    #[test]
+    fn a_part_keeps_its_digits_and_loses_its_space() {
+        let text = "{ \"a b\" : [1.10,\n 18446744073709551616, \"x\\\" y\"] }";
+        assert_eq!(part(text).get(), "{\"a b\":[1.10,18446744073709551616,\"x\\\" y\"]}");
+        assert_eq!(part("{\"a\": 1").get(), "\"{\\\"a\\\": 1\"");
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(part(&deep).get().starts_with('"') && exact(&deep).is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A field mapping: where a target's value is read, what is done to it, and what it must satisfy.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,6 +8,7 @@ use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::entity::FieldType;
+use super::number;
 
 /// A mapping as written: a source alone, or a map with at least `from` or `expr`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -75,7 +77,10 @@ impl Range {
     /// Returns whether a value, as it is stored, lies within.
     pub(crate) fn holds(&self, text: &str) -> bool {
         match self {
-            Range::Numbers(low, high) => text.parse::<f64>().is_ok_and(|number| (*low..=*high).contains(&number)),
+            Range::Numbers(low, high) => {
+                let against = |end: &f64| number::compare(text, &end.to_string());
+                against(low).is_some_and(Ordering::is_ge) && against(high).is_some_and(Ordering::is_le)
+            }
             Range::Dates(first, last) => {
                 let day = text.get(..10).and_then(|day| day.parse().ok()).map(Day);
                 day.is_some_and(|day| (*first..=*last).contains(&day))

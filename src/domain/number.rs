@@ -1,5 +1,7 @@
 //! Numbers as people and spreadsheets write them, made plain. Digits are never changed, and what may mean two numbers is none.
 
+use std::cmp::Ordering;
+
 /// More zeros than this are not written out.
 const MOST_ZEROS: i64 = 40;
 
@@ -103,6 +105,109 @@ fn shifted(whole: &str, fraction: &str, exponent: i64) -> Option<String> {
     Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
 }
 
+/// A number taken apart so that each number has one form: its digits without zeros at either end, and by how many places the first
+/// of them stands before the point.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    negative: bool,
+    digits: String,
+    places: i64,
+}
+
+/// Takes a number in plain or scientific notation apart.
+fn parts(text: &str) -> Option<Parts> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (number, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = [whole, fraction].concat();
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = all.trim_start_matches('0');
+    let zeros = i64::try_from(all.len() - digits.len()).ok()?;
+    let places = i64::try_from(whole.len()).ok()? + i64::from(exponent) - zeros;
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(Parts { negative: false, digits: String::new(), places: 0 });
+    }
+    Some(Parts { negative, digits: digits.to_owned(), places })
+}
+
+/// Compares two numbers digit by digit, however each is written; nothing where one is no number.
+pub(crate) fn compare(one: &str, other: &str) -> Option<Ordering> {
+    let (one, other) = (parts(one)?, parts(other)?);
+    let size = |parts: &Parts| if parts.digits.is_empty() { i64::MIN } else { parts.places };
+    let sizes = || size(&one).cmp(&size(&other)).then_with(|| one.digits.cmp(&other.digits));
+    Some(match (one.negative, other.negative) {
+        (false, false) => sizes(),
+        (true, true) => sizes().reverse(),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+    })
+}
+
+/// Returns the one spelling of a number that has many: `1.10`, `01.1` and `11e-1` are the same.
+pub(crate) fn canonical(text: &str) -> Option<String> {
+    let Parts { negative, digits, places } = parts(text)?;
+    Some(format!("{}0.{digits}e{places}", if negative { "-" } else { "" }))
+}
+
+/// Returns a number with its digits as they are, as JSON would write it: `.5` becomes `0.5`, `007` becomes `7`.
+pub(crate) fn for_json(text: &str) -> Option<String> {
+    parts(text)?;
+    if is_json(text) {
+        return Some(text.to_owned());
+    }
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = unsigned.find(['e', 'E']).unwrap_or(unsigned.len());
+    let (number, exponent) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{sign}{whole}{point}{fraction}{exponent}"))
+}
+
+/// Returns a whole number of any length without zeros before it.
+pub(crate) fn whole(text: &str) -> Option<String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.trim_start_matches('0');
+    let sign = if text.starts_with('-') && !digits.is_empty() { "-" } else { "" };
+    Some(format!("{sign}{}", if digits.is_empty() { "0" } else { digits }))
+}
+
+/// Returns whether a text is a number as JSON writes it.
+pub(crate) fn is_json(text: &str) -> bool {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (number, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = match number.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (number, None),
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(digits)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -173,7 +278,63 @@ mod tests {
         }
     }
 
+    #[test]
+    fn numbers_compare_by_all_their_digits() {
+        let ascending = [
+            "-1e30",
+            "-18446744073709551617",
+            "-18446744073709551616",
+            "-1.10",
+            "-0.001",
+            "0",
+            "1e-400",
+            "0.5",
+            "1.1",
+            "1.1000000000000000000001",
+            "9",
+            "10",
+            "9007199254740992",
+            "9007199254740993",
+            "1e400",
+        ];
+        for (place, one) in ascending.iter().enumerate() {
+            for (other_place, other) in ascending.iter().enumerate() {
+                assert_eq!(compare(one, other), Some(place.cmp(&other_place)), "{one} {other}");
+            }
+        }
+        for same in [["1.10", "1.1"], ["-0", "0.00"], ["1e2", "100"], ["007", "7"], [".5", "5e-1"]] {
+            assert_eq!(compare(same[0], same[1]), Some(Ordering::Equal));
+            assert_eq!(canonical(same[0]), canonical(same[1]));
+        }
+        for none in ["", "-", ".", "e5", "inf", "NaN", "1_0", "0x1", "1.2.3", "1e"] {
+            assert_eq!((compare(none, "1"), canonical(none), for_json(none)), (None, None, None), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_number_for_json_keeps_its_digits() {
+        for (text, json) in [
+            ("1.10", "1.10"),
+            (".50", "0.50"),
+            ("007", "7"),
+            ("+5.0", "5.0"),
+            ("5.", "5"),
+            ("-00.10E5", "-0.10E5"),
+            ("18446744073709551616", "18446744073709551616"),
+        ] {
+            assert_eq!(for_json(text).as_deref(), Some(json));
+            assert!(is_json(json) && serde_json::from_str::<f64>(json).is_ok(), "{json}");
+        }
+        assert_eq!(whole("+0018446744073709551616").as_deref(), Some("18446744073709551616"));
+        assert_eq!((whole("-0").as_deref(), whole("1.0"), whole("")), (Some("0"), None, None));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_json_is_told_as_serde_tells_it(text in "-?[0-9.eE+-]{0,8}") {
+            prop_assert_eq!(is_json(&text), serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok());
+        }
+
         #[test]
         fn a_plain_number_is_left_as_it_is(number in "-?[1-9][0-9]{0,20}(\\.[0-9]{1,10})?") {
             prop_assert_eq!(cleaned(&number), Some(number));

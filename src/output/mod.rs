@@ -11,7 +11,9 @@ mod progress;
 mod prompt;
 mod report;
 mod show;
+mod stream;
 mod table;
+mod yaml;
 
 use std::fmt::{self, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -21,6 +23,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use clap::{ColorChoice, ValueEnum};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 pub(crate) use changes::{Change, changes};
 pub(crate) use instant::{instant, instant_or_null};
@@ -29,12 +32,14 @@ pub(crate) use progress::{Line, Progress};
 pub(crate) use prompt::{Answer, Prompter};
 pub(crate) use report::{fault, hide_panics, report, report_usage, user_error};
 pub(crate) use show::show;
+pub(crate) use stream::Heading;
 pub(crate) use table::{ALWAYS, Column, block, pairs};
 
 use crate::error::{Exit, UserError};
-use document::{Fields, ListDocument, OneDocument, Selection};
+pub(crate) use document::text_of as plain;
+use document::{Fields, OneDocument, Selection};
 use show::{Ink, paint};
-use table::Head;
+use table::{Head, Layout};
 
 /// The form in which data is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -211,21 +216,15 @@ impl Output {
 
     /// Prints a list.
     pub(crate) fn list<T: Serialize, const N: usize>(&self, list: List<'_, T>, columns: [Column<T>; N]) -> Result<()> {
-        self.write(&self.rendered_list(&list, &columns)?)?;
-        if !matches!(self.options.format, Format::Json | Format::Yaml) {
-            list.warnings.iter().for_each(|warning| self.warn(warning));
-        }
-        if list.items.is_empty() && self.options.format == Format::Table && self.screen.stdout {
-            self.note(list.empty);
-        }
-        Ok(())
+        let List { kind, items, warnings, name, empty } = list;
+        self.stream(&Heading { kind, name, empty }, columns, std::iter::once(Ok(items)), || warnings)
     }
 
     /// Prints a single thing: in a form for programs its fields, for people the text.
     pub(crate) fn one<T: Serialize>(&self, kind: &str, object: &T, text: impl FnOnce(&Look) -> String) -> Result<()> {
         let rendered = match (self.options.format, &self.options.fields) {
             (Format::Table, None) => self.painted(&text(&self.look())),
-            (Format::Name, _) => match name(&Fields::of(object)?) {
+            (Format::Name, _) => match name(&Fields::of(&serde_json::to_string(object)?)?) {
                 Some(name) => show(&name).into_owned() + "\n",
                 None => self.painted(&text(&self.look())),
             },
@@ -236,7 +235,17 @@ impl Output {
 
     /// Prints one object of a stream as a line of JSON.
     pub(crate) fn json_line(&self, object: &impl Serialize) -> Result<()> {
-        self.write(&self.tamed(document::json(object, false)?))
+        self.write(&tamed(object, false)?)
+    }
+
+    /// Prints several objects of a stream, a line of JSON each.
+    pub(crate) fn json_lines(&self, objects: &[impl Serialize]) -> Result<()> {
+        self.write(&objects.iter().map(|object| tamed(object, false)).collect::<Result<String>>()?)
+    }
+
+    /// Prints a document as JSON spread out, wherever it goes.
+    pub(crate) fn json_document(&self, object: &impl Serialize) -> Result<()> {
+        self.write(&tamed(object, true)?)
     }
 
     /// Prints a finished document: an exported file, a schema, a completion script. Just as it is, unless somebody looks on.
@@ -320,33 +329,15 @@ impl Output {
         Err(UserError::new(Exit::Usage, "confirm_mismatch", message).into())
     }
 
-    fn rendered_list<T: Serialize>(&self, list: &List<'_, T>, columns: &[Column<T>]) -> Result<String> {
-        let fields = self.options.fields.as_deref();
-        let &List { kind, items, .. } = list;
-        let select = || Selection::of(kind, items, fields);
-        let warnings = &list.warnings;
-        Ok(match self.options.format {
-            Format::Table if fields.is_some() => self.fields_table(&select()?),
-            Format::Table => self.table(&table::heads(columns), &table::cells(items, columns, &self.look())),
-            Format::Name => items.iter().map(|item| show(&(list.name)(item)).into_owned() + "\n").collect(),
-            Format::Csv => self.csv(&select()?)?,
-            Format::Jsonl if fields.is_some() => self.tamed(lines(&select()?.rows)?),
-            Format::Jsonl => self.tamed(lines(items)?),
-            Format::Json | Format::Yaml if fields.is_some() => {
-                self.tree(&ListDocument { kind, v: 1, items: &select()?.rows, warnings })?
-            }
-            Format::Json | Format::Yaml => self.tree(&ListDocument { kind, v: 1, items, warnings })?,
-        })
-    }
-
     fn rendered_one<T: Serialize>(&self, kind: &str, object: &T) -> Result<String> {
         let wanted = self.options.fields.as_deref();
         if wanted.is_none() && self.options.format != Format::Csv {
             return self.tree(&OneDocument { kind, v: 1, object });
         }
-        let mut selection = Selection::of(kind, std::slice::from_ref(object), wanted)?;
+        let items = [serde_json::to_string(object)?];
+        let mut selection = Selection::of(kind, &items, wanted)?;
         Ok(match self.options.format {
-            Format::Csv => self.csv(&selection)?,
+            Format::Csv => selection.csv(true, |text, is_text| self.csv_cell(text, is_text))?,
             Format::Json | Format::Jsonl | Format::Yaml => {
                 let object = selection.rows.pop().context("one thing makes one row")?;
                 self.tree(&OneDocument { kind, v: 1, object: &object })?
@@ -358,44 +349,31 @@ impl Output {
     /// Returns a document as YAML, or as JSON: spread out for a person, on one line for a program.
     fn tree(&self, document: &impl Serialize) -> Result<String> {
         match self.options.format {
-            // On a terminal it is for reading; YAML itself leaves characters that turn text round as they are.
-            Format::Yaml if self.screen.stdout => Ok(paint(&document::yaml(document)?, false)),
-            Format::Yaml => document::yaml(document),
-            Format::Json => Ok(self.tamed(document::json(document, self.screen.stdout)?)),
-            _ => Ok(self.tamed(document::json(document, false)?)),
+            Format::Yaml => yaml::document(&serde_json::to_string(document)?),
+            Format::Json => tamed(document, self.screen.stdout),
+            _ => tamed(document, false),
         }
     }
 
-    /// Returns JSON as it is, or for a terminal so that it does nothing to it.
-    fn tamed(&self, json: String) -> String {
-        if self.screen.stdout { document::tame(&json) } else { json }
-    }
-
-    /// Returns rows as a table for where stdout goes.
-    fn table(&self, heads: &[Head<'_>], rows: &[Vec<Cell>]) -> String {
-        let look = self.look();
-        if !self.screen.stdout {
-            // Not painted: for a pipe no cell has a style, and the tabs are meant.
-            return table::tabbed(rows, &look);
-        }
-        if rows.is_empty() {
-            return String::new();
-        }
-        self.painted(&table::drawn(heads, rows, &look, self.screen.width))
-    }
-
-    fn fields_table(&self, selection: &Selection) -> String {
+    fn fields_table(&self, selection: &Selection<'_>) -> String {
         let heads: Vec<Head<'_>> = selection.names.iter().map(|name| Head { header: name, priority: ALWAYS }).collect();
         let rows: Vec<Vec<Cell>> = selection.texts().map(|row| row.into_iter().map(Cell::Text).collect()).collect();
-        self.table(&heads, &rows)
+        let look = self.look();
+        if !self.screen.stdout {
+            return table::tabbed(&rows, &look);
+        }
+        self.painted(&Layout::of(&heads, &rows, &look, self.screen.width).drawn(&heads, &rows, &look, true))
     }
 
-    /// Returns CSV that no spreadsheet calculates with, unless that is wanted, and that is harmless for a terminal.
-    fn csv(&self, selection: &Selection) -> Result<String> {
-        selection.csv(|text, is_text| {
-            let text = if is_text && !self.options.csv_raw { document::guarded(text) } else { text };
-            if self.screen.stdout { show(&text).into_owned() } else { text }
-        })
+    /// Returns a cell of CSV that no spreadsheet calculates with and no terminal obeys; just as it is where that is wanted, but on
+    /// a terminal.
+    fn csv_cell(&self, text: &str, is_text: bool) -> String {
+        match (self.options.csv_raw, self.screen.stdout) {
+            (true, true) => show(text).into_owned(),
+            (true, false) => text.to_owned(),
+            (false, true) => show(&document::harmless(text, is_text)).into_owned(),
+            (false, false) => document::harmless(text, is_text),
+        }
     }
 
     fn painted(&self, text: &str) -> String {
@@ -408,6 +386,9 @@ impl Output {
 
     /// Writes finished text to stdout.
     fn write(&self, text: &str) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let mut stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
         match self.progress.suspend(|| stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ClosedOutput.into()),
@@ -424,14 +405,22 @@ impl Output {
     }
 }
 
-/// Returns items as JSON lines.
-fn lines<T: Serialize>(items: &[T]) -> Result<String> {
-    items.iter().map(|item| document::json(item, false)).collect()
+/// Returns a document as JSON that does nothing to a terminal, now or later.
+fn tamed(document: &impl Serialize, spread: bool) -> Result<String> {
+    Ok(document::tame(&document::json(document, spread)?).into_owned())
+}
+
+/// Returns JSON spread out for a person, each digit as it is; text as it is.
+pub(crate) fn spread(json: &RawValue) -> String {
+    match json.get().starts_with('"') {
+        true => plain(json).into_owned(),
+        false => document::pretty(json.get()).unwrap_or_else(|_| json.get().to_owned()),
+    }
 }
 
 /// Returns what a thing is called by: its slug, id or name.
-fn name(fields: &Fields) -> Option<String> {
-    ["slug", "id", "name"].iter().find_map(|field| fields.text(field))
+fn name(fields: &Fields<'_>) -> Option<String> {
+    ["slug", "id", "name"].iter().find_map(|field| fields.text(field)).map(Into::into)
 }
 
 /// Answers given beforehand: a text, `<` to go back, `^C` to leave, empty to take the default.

@@ -1,6 +1,6 @@
 //! Lays rows out: a table for a terminal, tabs for a pipe, aligned blocks for `show` commands.
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use console::measure_text_width;
 
 use super::look::{Cell, Look};
@@ -43,39 +43,80 @@ pub(super) fn tabbed(rows: &[Vec<Cell>], look: &Look) -> String {
     rows.iter().map(|row| row.iter().map(|cell| cell.render(look)).collect::<Vec<_>>().join("\t") + "\n").collect()
 }
 
-/// Returns rows for a terminal of a width: the columns of least worth are dropped before any text is cut, the first
-/// column is always there in full.
-pub(super) fn drawn(heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, width: u16) -> String {
-    let texts: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| cell.render(look)).collect()).collect();
-    let widths: Vec<usize> = heads
-        .iter()
-        .enumerate()
-        .map(|(index, head)| {
-            texts.iter().map(|row| measure_text_width(&row[index])).fold(measure_text_width(head.header), usize::max)
-        })
-        .collect();
-    let kept = fitting(heads, &widths, width.into());
+/// Which columns of a table there are, and how wide: measured once, so that rows that come later stand below the first.
+pub(super) struct Layout {
+    kept: Vec<usize>,
+    /// The width of each column that is kept, without the gap.
+    widths: Vec<usize>,
+    /// Which of them may be cut: half a number or half a time would be a wrong one.
+    cut: Vec<bool>,
+    right: Vec<bool>,
+}
 
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    // Text is cut where the room ends; the cells have no newline, so no word is kept whole at its expense.
-    table.set_delimiter('\n');
-    table.set_header(line(kept.iter().map(|&index| look.bold(&heads[index].header.to_uppercase()))));
-    for row in &texts {
-        table.add_row(line(kept.iter().map(|&index| row[index].clone())));
-    }
-    for (column, &index) in table.column_iter_mut().zip(&kept) {
-        let is_last = Some(&index) == kept.last();
-        column.set_padding((0, if is_last { 0 } else { GAP }));
-        if rows.iter().any(|row| matches!(row[index], Cell::Number(_))) {
-            column.set_cell_alignment(CellAlignment::Right);
+impl Layout {
+    /// Lays columns out for a terminal of a width: those of least worth are dropped before any text is cut, the first column is
+    /// always there in full.
+    pub(super) fn of(heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, width: u16) -> Layout {
+        let mut widths: Vec<usize> = heads.iter().map(|head| measure_text_width(head.header)).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(measure_text_width(&cell.render(look)));
+            }
         }
-        // Only text may shrink: half a number or half a time would be a wrong one.
-        if index == 0 || !rows.iter().any(|row| matches!(row[index], Cell::Text(_))) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+        let kept = fitting(heads, &widths, width.into());
+        let any = |index: usize, is: fn(&Cell) -> bool| rows.iter().any(|row| is(&row[index]));
+        let cut: Vec<bool> =
+            kept.iter().map(|&index| index > 0 && any(index, |cell| matches!(cell, Cell::Text(_)))).collect();
+        let right = kept.iter().map(|&index| any(index, |cell| matches!(cell, Cell::Number(_)))).collect();
+        let mut widths: Vec<usize> = kept.iter().map(|&index| widths[index]).collect();
+        let whole: usize = widths.iter().zip(&cut).filter(|(_, cut)| !**cut).map(|(width, _)| width).sum();
+        let gaps = kept.len().saturating_sub(1) * usize::from(GAP);
+        share(&mut widths, &cut, usize::from(width).saturating_sub(whole + gaps));
+        Layout { kept, widths, cut, right }
+    }
+
+    /// Returns rows, under a header if wanted. What may not be cut makes its column wider from there on.
+    pub(super) fn drawn(&mut self, heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, header: bool) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::MAX);
+        // Text is cut where the room ends; the cells have no newline, so no word is kept whole at its expense.
+        table.set_delimiter('\n');
+        if header {
+            table.set_header(line(self.kept.iter().map(|&index| look.bold(&heads[index].header.to_uppercase()))));
+        }
+        for row in rows {
+            let texts: Vec<String> = self.kept.iter().map(|&index| row[index].render(look)).collect();
+            for ((width, cut), text) in self.widths.iter_mut().zip(&self.cut).zip(&texts) {
+                if !cut {
+                    *width = (*width).max(measure_text_width(text));
+                }
+            }
+            table.add_row(line(texts.into_iter()));
+        }
+        for (place, column) in table.column_iter_mut().enumerate() {
+            let gap = if place + 1 == self.kept.len() { 0 } else { GAP };
+            column.set_padding((0, gap));
+            if self.right[place] {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            let width = u16::try_from(self.widths[place]).unwrap_or(u16::MAX - GAP).saturating_add(gap);
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+        }
+        lines(&table)
+    }
+}
+
+/// Makes columns that may be cut narrower, the widest first, until they fit into the room.
+fn share(widths: &mut [usize], cut: &[bool], room: usize) {
+    loop {
+        let all: usize = widths.iter().zip(cut).filter(|(_, cut)| **cut).map(|(width, _)| *width).sum();
+        let widest =
+            widths.iter_mut().zip(cut).filter(|(width, cut)| **cut && **width > 1).max_by_key(|(width, _)| **width);
+        match widest {
+            Some((width, _)) if all > room => *width -= (all - room).min(if *width > 400 { *width / 2 } else { 1 }),
+            _ => return,
         }
     }
-    lines(&table)
 }
 
 /// Returns rows as an aligned block without a header, each line indented, three spaces between the columns.
@@ -186,10 +227,36 @@ mod tests {
         Look::new(terminal, at("2026-11-30T09:00:00Z"))
     }
 
+    fn drawn(heads: &[Head<'_>], rows: &[Vec<Cell>], look: &Look, width: u16) -> String {
+        Layout::of(heads, rows, look, width).drawn(heads, rows, look, true)
+    }
+
     fn table(width: u16) -> String {
         let columns = columns();
         let look = look(true);
         paint(&drawn(&heads(&columns), &cells(&ORGS, &columns, &look), &look, width), false)
+    }
+
+    #[test]
+    fn rows_that_come_later_stand_below_the_first() {
+        let columns: [Column<Org>; 3] = [
+            Column { header: "slug", priority: ALWAYS, cell: |org, _| Cell::text(org.slug) },
+            Column { header: "name", priority: ALWAYS, cell: |org, _| Cell::text(org.name) },
+            Column { header: "records", priority: ALWAYS, cell: |org, _| Cell::number(org.records) },
+        ];
+        let (heads, look) = (heads(&columns), look(true));
+        let first = cells(&ORGS[..1], &columns, &look);
+        let mut layout = Layout::of(&heads, &first, &look, 80);
+        let drawn = layout.drawn(&heads, &first, &look, true);
+        let later =
+            [Org { slug: "beta", name: "A name that is much too long", state: State::Ok, records: 1, synced: None }];
+        let more = layout.drawn(&heads, &cells(&later, &columns, &look), &look, false);
+        assert_eq!(
+            paint(&(drawn + &more), false),
+            "SLUG  NAME               RECORDS\n\
+             acme  Acme Training Ltd   18,204\n\
+             beta  A name that is m…        1\n"
+        );
     }
 
     #[test]

@@ -90,8 +90,10 @@ fn a_json_list_is_one_document_with_its_warnings() {
 }
 
 #[test]
-fn json_leaves_what_is_stored_as_it_is() {
-    assert!(listed(options(Format::Json), Screen::PIPE).0.contains("\"=Acme\u{202e}\\u001b[2J\""));
+fn json_escapes_what_is_not_seen_in_a_pipe_too() {
+    let stdout = listed(options(Format::Json), Screen::PIPE).0;
+    assert!(stdout.contains("\"=Acme\\u202e\\u001b[2J\""), "{stdout}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout).unwrap()["items"][0]["name"], ORGS[0].name);
 }
 
 #[test]
@@ -111,9 +113,11 @@ fn yaml_has_the_same_document() {
 }
 
 #[test]
-fn csv_is_guarded_everywhere_and_shown_safely_on_a_terminal() {
+fn csv_is_guarded_and_harmless_everywhere() {
     let wanted = || fields(Format::Csv, &["name", "slug"]);
-    assert_eq!(listed(wanted(), Screen::PIPE).0, "name,slug\n'=Acme\u{202e}\x1b[2J,acme\nGlobex,globex\n");
+    let raw = OutputOptions { csv_raw: true, ..wanted() };
+    assert_eq!(listed(raw, Screen::PIPE).0, "name,slug\n=Acme\u{202e}\x1b[2J,acme\nGlobex,globex\n");
+    assert_eq!(listed(wanted(), Screen::PIPE).0, "name,slug\n'=Acme\\u{202e}\\u{1b}[2J,acme\nGlobex,globex\n");
     assert_eq!(listed(wanted(), Screen::TERMINAL).0, "name,slug\n'=Acme\\u{202e}\\u{1b}[2J,acme\nGlobex,globex\n");
 }
 
@@ -268,4 +272,46 @@ fn yaml_is_whole_in_a_pipe_and_harmless_on_a_terminal() {
     assert_eq!(read["items"][0]["name"], ORGS[0].name);
     let (stdout, _) = listed(options(Format::Yaml), Screen::TERMINAL);
     assert!(!stdout.contains('\x1b') && !stdout.contains('\u{202e}'), "{stdout:?}");
+}
+
+#[test]
+fn pieces_make_the_same_list_as_the_whole() {
+    let formats = [Format::Table, Format::Json, Format::Jsonl, Format::Yaml, Format::Csv, Format::Name];
+    for (format, screen) in formats.iter().flat_map(|format| [(*format, Screen::PIPE), (*format, Screen::TERMINAL)]) {
+        let column = || [Column { header: "slug", priority: ALWAYS, cell: |org: &Org, _: &Look| Cell::text(org.slug) }];
+        let heading = Heading { kind: "OrgList", name: |org: &Org| org.slug.into(), empty: "none" };
+        let print = |size: usize| {
+            let (output, captured) = Output::captured(options(format), screen, &[]);
+            let pieces = ORGS.chunks(size).map(Ok);
+            output.stream(&heading, column(), pieces, || vec!["more".into()]).unwrap();
+            captured.stdout()
+        };
+        let whole = print(2);
+        // A column is as wide as its first piece, and a key is never cut.
+        if (format, screen.stdout) != (Format::Table, true) {
+            assert_eq!(print(1), whole, "{format:?}");
+        }
+        if format == Format::Json {
+            let read: serde_json::Value = serde_json::from_str(&whole).unwrap();
+            let spread = serde_json::to_string_pretty(&read).unwrap().lines().count();
+            assert_eq!(whole.lines().count(), if screen.stdout { spread } else { 1 });
+        }
+    }
+}
+
+#[test]
+fn a_piece_is_written_before_the_next_is_made() {
+    for format in [Format::Table, Format::Json, Format::Jsonl, Format::Yaml, Format::Csv, Format::Name] {
+        let (output, captured) = Output::captured(options(format), Screen::PIPE, &[]);
+        let heading = Heading { kind: "OrgList", name: |org: &Org| org.slug.into(), empty: "none" };
+        let column = [Column { header: "slug", priority: ALWAYS, cell: |org: &Org, _: &Look| Cell::text(org.slug) }];
+        let mut before = 0;
+        let pieces = (0..20).map(|number| {
+            let written = captured.stdout().len();
+            assert!(number == 0 || written > before, "{format:?}");
+            before = written;
+            Ok(&ORGS)
+        });
+        output.stream(&heading, column, pieces, Vec::new).unwrap();
+    }
 }

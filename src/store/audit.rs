@@ -163,13 +163,20 @@ pub(crate) fn by_id(connection: &Connection, id: i64) -> Result<Option<Row>> {
 }
 
 /// Hands over the rows behind one, oldest first, one at a time.
-pub(crate) fn walk(connection: &Connection, after: i64, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
+fn walk(connection: &Connection, after: i64, mut each: impl FnMut(Row) -> Result<()>) -> Result<()> {
     let mut statement = connection.prepare("SELECT * FROM audit_log WHERE id > ?1 ORDER BY id")?;
     let mut rows = statement.query([after])?;
     while let Some(row) = rows.next()? {
         each(read(row)?)?;
     }
     Ok(())
+}
+
+/// Returns rows behind one, oldest first; nothing stays open behind it.
+pub(crate) fn behind(connection: &Connection, after: i64, limit: u32) -> Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached("SELECT * FROM audit_log WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let rows = statement.query_map((after, limit), read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Goes along the whole chain, and hands over each row with what is wrong with it or in front of it; then, without a row,

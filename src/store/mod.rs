@@ -12,6 +12,7 @@ pub(crate) mod erasures;
 pub(crate) mod former;
 pub(crate) mod grants;
 pub(crate) mod keys;
+pub(crate) mod listing;
 pub(crate) mod organizations;
 pub(crate) mod overrides;
 pub(crate) mod persons;

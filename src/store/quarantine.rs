@@ -240,21 +240,27 @@ const WANTED: &str = "q.organization_id = :organization AND (:provider IS NULL O
      AND (:reason IS NULL OR EXISTS (SELECT 1 FROM json_each(q.reasons) WHERE instr(lower(value), lower(:reason)) > 0))
      AND (:ids IS NULL OR q.id IN (SELECT value FROM json_each(:ids)))";
 
-/// Returns the records that are wanted, those set aside last first, without what they hold.
-pub(crate) fn list(
-    connection: &Connection,
-    organization_id: i64,
-    wanted: &Wanted<'_>,
-    limit: u32,
-) -> Result<Vec<Quarantined>> {
-    let sql = format!("{OUTLINE} WHERE {WANTED} ORDER BY q.created_at DESC, q.id DESC LIMIT :limit");
+/// Returns the numbers of the records that are wanted, those set aside last first.
+pub(crate) fn ids(connection: &Connection, organization_id: i64, wanted: &Wanted<'_>, limit: u32) -> Result<Vec<i64>> {
+    let sql =
+        format!("SELECT q.id FROM quarantine q WHERE {WANTED} ORDER BY q.created_at DESC, q.id DESC LIMIT :limit");
     let mut statement = connection.prepare(&sql)?;
     let parameters = named_params! {
         ":organization": organization_id, ":provider": wanted.provider_id, ":stream": wanted.stream, ":reason": wanted.reason,
         ":ids": wanted.ids.map(serde_json::to_string).transpose()?, ":limit": limit,
     };
-    let rows = statement.query_map(parameters, from_row)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let ids = statement.query_map(parameters, |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Returns the records of these numbers that are still there, in this order, without what they hold.
+pub(crate) fn outlines(connection: &Connection, organization_id: i64, ids: &[i64]) -> Result<Vec<Quarantined>> {
+    let mut statement = connection.prepare_cached(&format!("{OUTLINE} WHERE q.organization_id = ?1 AND q.id = ?2"))?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(statement.query_row((organization_id, id), from_row).optional()?);
+    }
+    Ok(found)
 }
 
 /// Returns the numbers of the records that are wanted with the provider of each, those set aside last first.

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, named
 
 use super::organizations::Organization;
 use super::text::stamp;
-use crate::domain::entity::{Entity, FieldType};
+use crate::domain::entity::Entity;
 use crate::domain::pairing::Candidate;
 use crate::domain::traits::Traits;
 use crate::mutants;
@@ -21,7 +21,8 @@ use crate::mutants;
 pub(crate) enum Cell<'a> {
     Null,
     Text(Cow<'a, str>),
-    Real(f64),
+    /// A number by its digits, as they were sent.
+    Decimal(Cow<'a, str>),
 }
 
 impl Cell<'_> {
@@ -29,8 +30,7 @@ impl Cell<'_> {
     pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Cell::Null => None,
-            Cell::Text(text) => Some(Cow::Borrowed(text)),
-            Cell::Real(number) => Some(Cow::Owned(number.to_string())),
+            Cell::Text(text) | Cell::Decimal(text) => Some(Cow::Borrowed(text)),
         }
     }
 }
@@ -39,8 +39,7 @@ impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Cell::Null => ValueRef::Null,
-            Cell::Text(text) => ValueRef::Text(text.as_bytes()),
-            Cell::Real(number) => ValueRef::Real(*number),
+            Cell::Text(text) | Cell::Decimal(text) => ValueRef::Text(text.as_bytes()),
         }))
     }
 }
@@ -68,7 +67,7 @@ impl Record<'_> {
         let position = Entity::Learner.column(column)?;
         match self.columns.get(position)? {
             Cell::Text(text) => Some(text),
-            Cell::Null | Cell::Real(_) => None,
+            Cell::Null | Cell::Decimal(_) => None,
         }
     }
 
@@ -335,83 +334,6 @@ fn live_learners(connection: &Connection, organization_id: i64) -> Result<u64> {
     let sql = "SELECT count(*) FROM learners WHERE organization_id = ?1 AND deleted_at IS NULL AND in_scope = 1 AND dormant = 0";
     let count: i64 = connection.query_row(sql, [organization_id], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
-}
-
-/// A stored row for people: every typed column by name, then the custom fields.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct Row {
-    pub(crate) external_key: String,
-    pub(crate) provider: String,
-    /// The typed columns that have a value, and the organization's own fields under `custom`.
-    #[serde(flatten)]
-    pub(crate) fields: serde_json::Map<String, serde_json::Value>,
-    pub(crate) in_scope: bool,
-    pub(crate) dormant: bool,
-    /// Whether it is history of a learner who has another row now.
-    pub(crate) linked: bool,
-    pub(crate) first_seen_at: String,
-    pub(crate) changed_at: String,
-    pub(crate) deleted_at: Option<String>,
-}
-
-/// Which rows to list.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted<'a> {
-    /// One key only.
-    pub(crate) key: Option<&'a str>,
-    /// Rows that are deleted or out of scope too.
-    pub(crate) with_gone: bool,
-    pub(crate) limit: u32,
-}
-
-/// Returns stored rows of one organization, by key.
-pub(crate) fn list(
-    connection: &Connection,
-    organization_id: i64,
-    entity: Entity,
-    wanted: &Wanted<'_>,
-) -> Result<Vec<Row>> {
-    let table = entity.table();
-    let names: Vec<String> = entity.columns().iter().map(|column| format!("t.{}", column.name)).collect();
-    let linked = if entity == Entity::Learner { "(t.linked_to IS NOT NULL)" } else { "0" };
-    let mut statement = connection.prepare(&format!(
-        "SELECT t.external_key, p.slug, t.in_scope, t.dormant, t.first_seen_at, t.changed_at, t.deleted_at, t.custom, {linked}, {}
-         FROM {table} t JOIN integration_providers p ON p.id = t.provider_id
-         WHERE t.organization_id = :organization AND (:key IS NULL OR t.external_key = :key)
-           AND (:gone OR (t.deleted_at IS NULL AND t.in_scope = 1 AND NOT {linked}))
-         ORDER BY t.id LIMIT :limit",
-        names.join(", ")
-    ))?;
-    let parameters = named_params! {
-        ":organization": organization_id, ":key": wanted.key, ":gone": wanted.with_gone, ":limit": wanted.limit,
-    };
-    let rows = statement.query_map(parameters, |row| {
-        let mut fields = serde_json::Map::new();
-        for (position, column) in entity.columns().iter().enumerate() {
-            let value = match (row.get_ref(position + 9)?, column.field_type) {
-                (ValueRef::Null, _) => serde_json::Value::Null,
-                (ValueRef::Real(number), _) => serde_json::Value::from(number),
-                (ValueRef::Text(text), FieldType::Json) => serde_json::from_slice(text).unwrap_or_default(),
-                (other, _) => serde_json::Value::from(other.as_str()?),
-            };
-            fields.insert(column.name.to_owned(), value);
-        }
-        let custom: Option<String> = row.get(7)?;
-        fields
-            .insert("custom".to_owned(), custom.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default());
-        Ok(Row {
-            external_key: row.get(0)?,
-            provider: row.get(1)?,
-            fields,
-            in_scope: row.get(2)?,
-            dormant: row.get(3)?,
-            linked: row.get(8)?,
-            first_seen_at: row.get(4)?,
-            changed_at: row.get(5)?,
-            deleted_at: row.get(6)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Returns how many rows of each provider an organization has: live, out of scope, deleted.

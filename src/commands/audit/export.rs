@@ -14,6 +14,9 @@ use crate::session::Session;
 use crate::store::audit;
 use crate::store::chain::{self, Row};
 
+/// How many rows are read at once.
+const PIECE: u32 = 500;
+
 /// Print all changes with their hashes, oldest first, a line of JSON each
 ///
 /// Kept on another machine, they tell what was changed here since, even by someone who can write the whole database:
@@ -52,25 +55,36 @@ pub(super) fn run(args: &ExportArgs, session: &Session) -> Result<Exit> {
         0 => chain::beginning(database_id),
         id => audit::by_id(store.read(), id)?.map(|row| row.hash).unwrap_or_default(),
     };
-    audit::walk(store.read(), args.after, |row| {
-        let Row { id, at, actor, action, subject, before, after, hash } = row;
-        let behind = std::mem::replace(&mut previous, hash.clone());
-        session.output.json_line(&Line {
-            kind: "AuditRow".into(),
-            v: 1,
-            database_id: database_id.to_owned(),
-            id: id.to_string(),
-            at,
-            actor,
-            action,
-            subject,
-            before,
-            after,
-            previous: behind,
-            hash,
-        })
-    })?;
+    let mut after = args.after;
+    loop {
+        // In pieces, so that no read of the database is open while somebody takes their time to read the lines.
+        let rows = audit::behind(store.read(), after, PIECE)?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        let lines: Vec<Line> = rows.into_iter().map(|row| line(row, database_id, &mut previous)).collect();
+        session.output.json_lines(&lines)?;
+    }
     Ok(Exit::Done)
+}
+
+/// Returns the line of a row, and keeps its hash for the next one.
+fn line(row: Row, database_id: &str, previous: &mut String) -> Line {
+    let Row { id, at, actor, action, subject, before, after, hash } = row;
+    let behind = std::mem::replace(previous, hash.clone());
+    Line {
+        kind: "AuditRow".into(),
+        v: 1,
+        database_id: database_id.to_owned(),
+        id: id.to_string(),
+        at,
+        actor,
+        action,
+        subject,
+        before,
+        after,
+        previous: behind,
+        hash,
+    }
 }
 
 /// A row that was exported.

@@ -3,17 +3,18 @@
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::entity::Entity;
+use crate::domain::json;
 use crate::domain::names::Name;
 use crate::domain::person::By;
 use crate::error::Exit;
 use crate::output::Format;
 use crate::session::Session;
+use crate::store::listing::{self, Row};
 use crate::store::organizations;
 use crate::store::persons::{self, Person};
-use crate::store::records::{self, Row, Wanted};
 use crate::store::{Connection, erasures, providers, quarantine, runs, stamp};
 
 /// Export all that is held of a learner, as one JSON document: for a request of the person itself
@@ -68,7 +69,7 @@ struct Aside {
     /// When it was set aside last.
     at: String,
     /// The record as the provider sent it: JSON, or text where it is none.
-    record: Value,
+    record: Box<RawValue>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,7 +109,7 @@ pub(super) fn run(args: &ExportArgs, session: &Session) -> Result<Exit> {
     match session.output.format() {
         // A person's own copy of it is a document, whatever lists look like.
         Format::Table | Format::Name | Format::Csv => {
-            session.output.document(&(serde_json::to_string_pretty(&export)? + "\n"))?
+            session.output.json_document(&export)?;
         }
         _ => session.output.one("PersonExport", &export, |_| String::new())?,
     }
@@ -118,8 +119,7 @@ pub(super) fn run(args: &ExportArgs, session: &Session) -> Result<Exit> {
 fn rows(connection: &Connection, organization_id: i64, person: &Person) -> Result<Vec<HeldRow>> {
     let mut held = Vec::new();
     for (known, by) in &person.rows {
-        let wanted = Wanted { key: Some(&known.key), with_gone: true, limit: u32::MAX };
-        let rows = records::list(connection, organization_id, Entity::Learner, &wanted)?;
+        let rows = listing::of_key(connection, organization_id, Entity::Learner, &known.key)?;
         let own = rows.into_iter().filter(|row| row.provider == known.provider.as_str());
         held.extend(own.map(|row| HeldRow { by: *by, row }));
     }
@@ -136,7 +136,7 @@ fn aside(connection: &Connection, organization_id: i64, person: &Person) -> Resu
             key: row.key,
             reasons: row.reasons,
             at: stamp(row.at),
-            record: serde_json::from_str(&row.record).unwrap_or(Value::String(row.record)),
+            record: json::part(&row.record),
         }));
     }
     Ok(aside)

@@ -6,16 +6,18 @@ mod export_person;
 mod link;
 mod quarantine;
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::entity::Entity;
 use crate::error::{Exit, UserError};
-use crate::output::{ALWAYS, Cell, Column, List, Look, State, pairs};
+use crate::output::{ALWAYS, Cell, Column, Heading, Look, State, pairs, plain};
 use crate::session::Session;
-use crate::store::organizations;
-use crate::store::records::{self, Row, Wanted};
+use crate::store::listing::{self, Field, Listing, Row, Wanted};
+use crate::store::{organizations, providers};
 
 /// List and show the learners and employers that are stored, look after records that could not be, link what is of one person, and erase persons
 #[derive(Debug, Args)]
@@ -54,14 +56,17 @@ impl Which {
     }
 }
 
-/// List the learners or employers of an organization
+/// List the learners or employers of an organization, by provider and key
+///
+/// They are read and written piece by piece, so that a million of them need no memory. What is written meanwhile may be in the list
+/// or not, no row is in it twice.
 ///
 /// Columns of learners: external_id, uln, first_name, last_name, email, phone, date_of_birth, programme, status, start,
 /// planned_end, completion, progress, employer_id. Of employers: crm_id, name, domain, phone, address, contact_name,
 /// contact_email, account_manager. All other fields are in `custom`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  skillsctl record list acme learners\n  skillsctl record list acme employers --limit 1000 -o csv > employers.csv\n  skillsctl record list acme learners --fields external_id,programme,completion"
+    after_help = "Examples:\n  skillsctl record list acme learners\n  skillsctl record list acme employers --limit 1000000 -o csv > employers.csv\n  skillsctl record list acme learners --after 10421\n  skillsctl record list acme learners --fields external_id,programme,completion"
 )]
 struct ListArgs {
     /// Slug of the organization
@@ -72,6 +77,12 @@ struct ListArgs {
     /// How many to list
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Go on behind the one of this key: KEY, or PROVIDER/KEY where several have it
+    #[arg(long, value_name = "KEY")]
+    after: Option<String>,
+    /// Of this provider only
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
     /// List what is deleted or kept out by filters too
     #[arg(long)]
     all: bool,
@@ -111,25 +122,41 @@ pub(crate) fn run(args: RecordArgs, session: &Session) -> Result<Exit> {
 fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let organization = organizations::by_slug(store.read(), &args.org)?;
-    let entity = args.which.entity();
-    let wanted = Wanted { key: None, with_gone: args.all, limit: args.limit.saturating_add(1) };
-    let mut rows = records::list(store.read(), organization.id, entity, &wanted)?;
-    let limit = usize::try_from(args.limit)?;
-    let mut warnings = Vec::new();
-    if rows.len() > limit {
-        rows.truncate(limit);
-        warnings.push(format!("there are more than {limit} {}; --limit shows more", entity.table()));
+    if let Some(provider) = &args.provider {
+        providers::by_slug(store.read(), provider)?;
     }
-    let list = List {
+    let entity = args.which.entity();
+    let wanted = Wanted { with_gone: args.all, provider: args.provider.as_deref(), after: args.after.as_deref() };
+    let mut listing = Listing::begin(store.read(), organization.id, entity, &wanted)?;
+    let (mut left, more) = (usize::try_from(args.limit)?, std::cell::Cell::new(false));
+    let pieces = std::iter::from_fn(|| {
+        // Behind the last row that is shown, one more tells whether there are any.
+        let piece = listing.next(store.read(), left.max(1));
+        let count = piece.as_ref().map_or(0, Vec::len);
+        if left == 0 && count > 0 {
+            more.set(true);
+            return None;
+        }
+        left -= count;
+        (count > 0 || piece.is_err()).then_some(piece)
+    });
+    // A key is personal data, so the message does without it.
+    let warnings = || match more.get() {
+        true => vec![format!(
+            "there are more than {} {}; `--after KEY` with the last key goes on behind it, --limit shows more",
+            args.limit,
+            entity.table()
+        )],
+        false => Vec::new(),
+    };
+    let heading = Heading {
         kind: if entity == Entity::Learner { "LearnerList" } else { "EmployerList" },
-        items: &rows,
-        warnings,
-        name: |row| row.external_key.clone(),
+        name: |row: &Row| row.external_key.clone(),
         empty: "none; `skillsctl sync ORG` reads them",
     };
     match entity {
-        Entity::Learner => session.output.list(list, learner_columns())?,
-        Entity::Employer => session.output.list(list, employer_columns())?,
+        Entity::Learner => session.output.stream(&heading, learner_columns(), pieces, warnings)?,
+        Entity::Employer => session.output.stream(&heading, employer_columns(), pieces, warnings)?,
     }
     Ok(Exit::Done)
 }
@@ -162,14 +189,13 @@ fn employer_columns() -> [Column<Row>; 8] {
 }
 
 fn field(row: &Row, name: &str) -> Cell {
-    row.fields.get(name).map_or(Cell::Empty, cell)
+    cell(row.field(name))
 }
 
-fn cell(value: &Value) -> Cell {
-    match value {
-        Value::Null => Cell::Empty,
-        Value::String(text) => Cell::text(text),
-        other => Cell::text(other.to_string()),
+fn cell(field: &Field) -> Cell {
+    match field {
+        Field::Null => Cell::Empty,
+        Field::Text(text) | Field::Json(text) => Cell::text(text),
     }
 }
 
@@ -188,8 +214,7 @@ fn show(args: &ShowArgs, session: &Session) -> Result<Exit> {
     let store = session.store()?;
     let organization = organizations::by_slug(store.read(), &args.org)?;
     let entity = args.which.entity();
-    let wanted = Wanted { key: Some(&args.key), with_gone: true, limit: 100 };
-    let mut rows = records::list(store.read(), organization.id, entity, &wanted)?;
+    let mut rows = listing::of_key(store.read(), organization.id, entity, &args.key)?;
     rows.retain(|row| args.provider.as_ref().is_none_or(|provider| row.provider == *provider));
     // The key is personal data, so the messages do without it.
     let row = match rows.as_slice() {
@@ -218,11 +243,18 @@ fn show(args: &ShowArgs, session: &Session) -> Result<Exit> {
 }
 
 fn text(row: &Row, look: &Look) -> String {
-    let custom = row.fields.get("custom").and_then(Value::as_object);
-    let own = row.fields.iter().filter(|(name, value)| name.as_str() != "custom" && !value.is_null());
+    let custom: BTreeMap<String, Box<RawValue>> = match row.field("custom") {
+        Field::Json(json) => serde_json::from_str(json).unwrap_or_default(),
+        Field::Null | Field::Text(_) => BTreeMap::new(),
+    };
+    let typed = row.fields.iter().filter(|(name, field)| *name != "custom" && *field != Field::Null);
+    let own = custom.iter().map(|(name, value)| {
+        (name.as_str(), if value.get() == "null" { Cell::Empty } else { Cell::text(plain(value)) })
+    });
     let mut lines =
         vec![("key", Cell::text(&row.external_key)), ("provider", Cell::text(&row.provider)), ("kept", kept(row))];
-    lines.extend(own.chain(custom.into_iter().flatten()).map(|(name, value)| (name.as_str(), cell(value))));
+    lines.extend(typed.map(|(name, field)| (*name, cell(field))));
+    lines.extend(own);
     let time = |text: &str| text.parse().map_or_else(|_| Cell::text(text), Cell::Time);
     lines.push(("first seen", time(&row.first_seen_at)));
     lines.push(("changed", time(&row.changed_at)));

@@ -3,12 +3,13 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::change::declined;
+use crate::domain::json;
 use crate::domain::names::Name;
 use crate::error::{Exit, UserError};
-use crate::output::{ALWAYS, Cell, Column, List, Look, pairs, thousands};
+use crate::output::{ALWAYS, Cell, Column, Heading, Look, pairs, spread, thousands};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::organizations::{self, Organization};
@@ -16,6 +17,9 @@ use crate::store::quarantine::{self, Kept, Quarantined, Wanted};
 use crate::store::runs::Tally;
 use crate::store::{Connection, Keep, audit, erasures, providers, stamp};
 use crate::sync::replay::{self, Options};
+
+/// How many records of a list are read at once.
+const PIECE: usize = 500;
 
 /// List, show, replay and drop the records that could not be stored
 ///
@@ -177,7 +181,7 @@ struct Whole<'a> {
     /// The hash of the settings it was judged by.
     settings: Option<&'a str>,
     /// The record as the provider sent it: JSON, or text where it is none.
-    record: Value,
+    record: Box<RawValue>,
 }
 
 /// What became of a replay.
@@ -245,25 +249,27 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
         reason: args.reason.as_deref(),
         ids: None,
     };
-    let mut found = quarantine::list(store.read(), organization.id, &wanted, args.limit.saturating_add(1))?;
     let limit = usize::try_from(args.limit)?;
-    let mut warnings = Vec::new();
-    if found.len() > limit {
-        found.truncate(limit);
-        warnings.push(format!("there are more than {limit} records; --limit shows more"));
-    }
-    let rows: Vec<Shown> = found.into_iter().map(Shown::from).collect();
-    let list = List {
+    let mut ids = quarantine::ids(store.read(), organization.id, &wanted, args.limit.saturating_add(1))?;
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    let pieces = ids.chunks(PIECE).map(|ids| -> Result<Vec<Shown>> {
+        let found = quarantine::outlines(store.read(), organization.id, ids)?;
+        Ok(found.into_iter().map(Shown::from).collect())
+    });
+    let warnings = || match more {
+        true => vec![format!("there are more than {limit} records; --limit shows more")],
+        false => Vec::new(),
+    };
+    let heading = Heading {
         kind: "QuarantineList",
-        items: &rows,
-        warnings,
-        name: |row| row.id.clone(),
+        name: |row: &Shown| row.id.clone(),
         empty: "none: every record that came could be stored",
     };
-    session.output.list(
-        list,
+    session.output.stream(
+        &heading,
         [
-            Column { header: "id", priority: ALWAYS, cell: |row, _| Cell::text(&row.id) },
+            Column { header: "id", priority: ALWAYS, cell: |row: &Shown, _| Cell::text(&row.id) },
             Column { header: "provider", priority: 3, cell: |row, _| Cell::text(&row.provider) },
             Column { header: "stream", priority: 4, cell: |row, _| Cell::text(&row.stream) },
             Column { header: "key", priority: 8, cell: |row, _| Cell::text(&row.key) },
@@ -272,6 +278,8 @@ fn list(args: &ListArgs, session: &Session) -> Result<Exit> {
             Column { header: "times", priority: 2, cell: |row, _| Cell::number(row.times) },
             Column { header: "run", priority: 5, cell: |row, _| Cell::text(&row.run) },
         ],
+        pieces,
+        warnings,
     )?;
     Ok(Exit::Done)
 }
@@ -287,7 +295,7 @@ fn show(args: &ShowArgs, session: &Session) -> Result<Exit> {
         organization: organization.slug.as_str(),
         reasons: &shown.row.reasons,
         settings: shown.row.shape.as_deref().filter(|shape| !shape.is_empty()),
-        record: serde_json::from_str(record).unwrap_or_else(|_| Value::from(record.as_str())),
+        record: json::part(record),
         shown: &shown,
     };
     session.output.one("QuarantinedRecord", &whole, |look| text(&whole, look))?;
@@ -313,10 +321,7 @@ fn text(whole: &Whole<'_>, look: &Look) -> String {
     ];
     lines.extend(kept.map(|kept| ("kept", Cell::text(kept))));
     lines.extend(whole.reasons.iter().map(|reason| ("reason", Cell::text(reason))));
-    let record = match &whole.record {
-        Value::String(text) => text.clone(),
-        record => serde_json::to_string_pretty(record).unwrap_or_default(),
-    };
+    let record = spread(&whole.record);
     // What a provider sent is shown as text, line by line and set in, so that it commands no terminal and passes for nothing of ours.
     let record: Vec<Vec<Cell>> = record.lines().map(|line| vec![Cell::text(line)]).collect();
     format!("{}\n{}", pairs(&lines, look), crate::output::block(&record, 2, look))

@@ -24,7 +24,8 @@ const DETAILED: &str = "streams:
 impl World {
     fn aside(&self) -> Vec<Quarantined> {
         let store = self.engine.store();
-        let rows = quarantine::list(store.read(), self.organization.id, &Wanted::default(), 1000).unwrap();
+        let ids = quarantine::ids(store.read(), self.organization.id, &Wanted::default(), 1000).unwrap();
+        let rows = quarantine::outlines(store.read(), self.organization.id, &ids).unwrap();
         let mut ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         ids.sort_unstable();
         let row = |id: &i64| quarantine::by_id(store.read(), self.organization.id, *id).unwrap().unwrap();

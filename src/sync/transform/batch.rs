@@ -8,6 +8,7 @@ use super::instant;
 use super::kinds::{self, Kinds};
 use super::{Made, Mapped, Transform, listed};
 use crate::connector::{Page, Sent};
+use crate::domain::number;
 use crate::store::records::{Cell, Record};
 use crate::sync::filter::Filters;
 use crate::sync::remarks::Remarks;
@@ -57,7 +58,7 @@ enum What {
 enum Column {
     Null,
     Text(Range<usize>),
-    Real(f64),
+    Decimal(Range<usize>),
 }
 
 impl Transform {
@@ -126,7 +127,7 @@ impl Batch {
                     columns.extend(self.columns[range.clone()].iter().map(|column| match column {
                         Column::Null => Cell::Null,
                         Column::Text(range) => Cell::Text(self.text[range.clone()].into()),
-                        Column::Real(number) => Cell::Real(*number),
+                        Column::Decimal(range) => Cell::Decimal(self.text[range.clone()].into()),
                     }));
                     let custom = custom.clone().map(|custom| &self.text[custom]);
                     let record = Record { key, columns: &columns, custom, hash: *hash };
@@ -150,11 +151,29 @@ impl Batch {
             let column = match cell {
                 Cell::Null => Column::Null,
                 Cell::Text(text) => Column::Text(self.push(text)),
-                Cell::Real(number) => Column::Real(*number),
+                Cell::Decimal(digits) => Column::Decimal(self.push(digits)),
             };
             self.columns.push(column);
         }
         from..self.columns.len()
+    }
+}
+
+/// Adds a number, the same whichever way it is spelled. One that a float holds in full goes by the bytes of the float, as in rows
+/// that were stored when all did, so that these are not taken for changed.
+fn push_number(bytes: &mut Vec<u8>, digits: &str) {
+    let canonical = number::canonical(digits).unwrap_or_else(|| digits.to_owned());
+    match digits.parse::<f64>() {
+        Ok(float) if number::canonical(&float.to_string()).as_ref() == Some(&canonical) => {
+            bytes.push(2);
+            // A zero has no sign.
+            bytes.extend_from_slice(&(float + 0.0).to_le_bytes());
+        }
+        _ => {
+            bytes.push(4);
+            bytes.extend_from_slice(&(canonical.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(canonical.as_bytes());
+        }
     }
 }
 
@@ -172,10 +191,7 @@ fn content_hash(columns: &[Cell<'_>], custom: Option<&str>, bytes: &mut Vec<u8>)
                 bytes.extend_from_slice(text.as_bytes());
                 bytes.extend_from_slice(zone.as_bytes());
             }
-            Cell::Real(number) => {
-                bytes.push(2);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
+            Cell::Decimal(digits) => push_number(bytes, digits),
         }
     }
     bytes.push(3);

@@ -12,7 +12,7 @@ use std::hash::RandomState;
 pub(super) use batch::{Batch, Row};
 use kinds::Kinds;
 use memo::Memo;
-use value::{TOO_DEEP, Value, cell, push_json, stepped, text_of, too_deep, typed, value};
+use value::{TOO_DEEP, Value, as_text, cell, push_json, stepped, text_of, too_deep, typed, value};
 
 use super::remarks::Remarks;
 use crate::connector::Sent;
@@ -336,7 +336,9 @@ impl Field {
             return Err(value::NO_SCALAR.into());
         }
         if self.plain {
-            return Ok(made);
+            // A column holds texts anyway; a field of the organization's own keeps numbers, unless it is to be text.
+            let is_own_text = self.column.is_none() && self.field_type == Some(FieldType::Text);
+            return Ok(if is_own_text { as_text(made) } else { made });
         }
         for step in &self.spec.steps {
             made = stepped(made, step)?;

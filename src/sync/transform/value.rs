@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use serde_json::value::RawValue;
 
 use crate::domain::entity::FieldType;
 use crate::domain::mapping::Step;
-use crate::domain::number;
 use crate::domain::uln::{self, Uln};
+use crate::domain::{json, number};
 use crate::store::records::Cell;
 
 /// A value on its way.
@@ -108,8 +109,15 @@ pub(super) fn stepped<'a>(value: Value<'a>, step: &Step) -> Result<Value<'a>, St
     }
     let list = |value: &Value<'_>| match value {
         Value::List(items) => Some(items.clone()),
-        Value::Json(text) => serde_json::from_str::<Vec<serde_json::Value>>(text).ok().map(|items| {
-            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+        Value::Json(text) => serde_json::from_str::<Vec<&RawValue>>(text).ok().map(|items| {
+            items
+                .iter()
+                .map(|item| item.get())
+                .map(|item| match item.as_bytes().first() {
+                    Some(b'"') => string(item).into_owned(),
+                    _ => json::exact(item).map_or_else(|| item.to_owned(), Cow::into_owned),
+                })
+                .collect()
         }),
         _ => None,
     };
@@ -187,7 +195,7 @@ pub(super) fn typed<'a>(
 ) -> Result<Value<'a>, String> {
     let Some(field_type) = field_type else { return Ok(value) };
     if field_type == FieldType::Json {
-        return Ok(Value::Json(Cow::Owned(json(&value))));
+        return Ok(Value::Json(Cow::Owned(written(&value))));
     }
     let whole = match value {
         Value::Null => return Ok(Value::Null),
@@ -206,19 +214,17 @@ pub(super) fn typed<'a>(
     }
     let owned = |text: String| Ok(Value::Text(Cow::Owned(text)));
     match field_type {
-        FieldType::Int => match text.parse::<i64>() {
-            Ok(number) => Ok(Value::Number(Cow::Owned(number.to_string()))),
-            Err(_) => Err("it is not a whole number".into()),
+        FieldType::Int => match number::whole(text) {
+            Some(number) => Ok(Value::Number(Cow::Owned(number))),
+            None => Err("it is not a whole number".into()),
         },
         FieldType::Decimal => {
             let digits = text.strip_suffix('%').unwrap_or(text).trim_end();
-            match digits.parse::<f64>() {
-                // Texts such as `.5` or `007` are numbers, but not in JSON.
-                Ok(number) if number.is_finite() && serde_json::from_str::<f64>(digits).is_err() => {
-                    Ok(Value::Number(Cow::Owned(number.to_string())))
-                }
-                Ok(number) if number.is_finite() => Ok(Value::Number(Cow::Owned(digits.to_owned()))),
-                _ => Err("it is not a number".into()),
+            // What no report can calculate with is no number, though its digits would be kept.
+            let is_finite = digits.parse::<f64>().is_ok_and(f64::is_finite);
+            match number::for_json(digits).filter(|_| is_finite) {
+                Some(number) => Ok(Value::Number(Cow::Owned(number))),
+                None => Err("it is not a number".into()),
             }
         }
         FieldType::Bool => stepped(Value::Text(Cow::Owned(text.to_owned())), &Step::Bool),
@@ -281,7 +287,7 @@ fn datetime(text: &str, format: Option<&str>) -> Result<String, String> {
 pub(super) fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
     match value {
         Value::Null => Cell::Null,
-        Value::Number(digits) if field_type == FieldType::Decimal => digits.parse().map_or(Cell::Null, Cell::Real),
+        Value::Number(digits) if field_type == FieldType::Decimal => Cell::Decimal(digits),
         Value::Bool(bool) => Cell::Text(Cow::Borrowed(if bool { "true" } else { "false" })),
         Value::Number(text) | Value::Text(text) | Value::Json(text) => Cell::Text(text),
         Value::List(items) if items.is_empty() => Cell::Null,
@@ -289,8 +295,17 @@ pub(super) fn cell(value: Value<'_>, field_type: FieldType) -> Cell<'_> {
     }
 }
 
+/// Returns a number or a truth value as the text it was sent as.
+pub(super) fn as_text(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::Number(digits) => Value::Text(digits),
+        Value::Bool(bool) => Value::Text(Cow::Borrowed(if bool { "true" } else { "false" })),
+        other => other,
+    }
+}
+
 /// Returns a value as JSON, digits as they were sent.
-fn json(value: &Value<'_>) -> String {
+fn written(value: &Value<'_>) -> String {
     let mut json = String::new();
     push_json(&mut json, value);
     json
@@ -359,7 +374,7 @@ mod tests {
             (".5", FieldType::Decimal, "0.5"),
             ("12.340", FieldType::Decimal, "12.340"),
         ] {
-            assert_eq!(json(&typed(Value::Text(text.into()), Some(field_type), None).unwrap()), number, "{text}");
+            assert_eq!(written(&typed(Value::Text(text.into()), Some(field_type), None).unwrap()), number, "{text}");
         }
     }
 
