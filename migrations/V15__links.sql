@@ -12,7 +12,7 @@ DROP VIEW learner_report;
 CREATE VIEW learner_report AS
 SELECT o.name AS Organization, o.slug AS organization_slug, p.name AS LMS_Provider,
        l.external_id, l.uln, l.first_name, l.last_name, l.email, l.phone, l.date_of_birth, l.programme, l.status,
-       l.start, l.planned_end, l.completion, l.progress, l.employer_id, l.custom,
+       l.start, l.planned_end, l.completion, CAST(l.progress AS REAL) AS progress, l.employer_id, l.custom,
        min(l.first_seen_at, coalesce((SELECT min(f.first_seen_at) FROM learners f WHERE f.linked_to = l.id), l.first_seen_at))
            AS first_seen_at,
        l.changed_at

@@ -24,7 +24,7 @@ pub(crate) struct Subject {
     pub(crate) run: fn(Size, &mut Table),
 }
 
-pub(crate) const SUBJECTS: [Subject; 8] = [
+pub(crate) const SUBJECTS: [Subject; 9] = [
     Subject { name: "load", about: "a first load, and the same again, beside the floor", long: false, run: load },
     Subject {
         name: "expressions",
@@ -38,6 +38,7 @@ pub(crate) const SUBJECTS: [Subject; 8] = [
     Subject { name: "page", about: "a page of 64 MB", long: false, run: page },
     Subject { name: "memory", about: "20,000, 200,000 and 1,000,000 records", long: true, run: memory },
     Subject { name: "stored", about: "the same load onto 10,000, 100,000 and 1,000,000 rows", long: true, run: stored },
+    Subject { name: "lists", about: "1,000,000 rows in each format, beside the sqlite3 shell", long: true, run: lists },
 ];
 
 /// Makes a world in a folder of its own and does something with it.
@@ -154,4 +155,40 @@ fn stored(size: Size, table: &mut Table) {
             });
         }
     }
+}
+
+/// The most memory a list may take, in megabytes.
+const LIST: f64 = 60.0;
+
+fn lists(size: Size, table: &mut Table) {
+    const ROWS: u32 = 1_000_000;
+    let shell = Command::new("sqlite3").arg("--version").output().is_ok_and(|output| output.status.success());
+    in_world("http://127.0.0.1:9", PATHS, |world| {
+        world.add_rows(ROWS);
+        for _ in 0..size.runs.min(3) {
+            for (format, mode) in [
+                ("csv", "-csv"),
+                ("json", "-json"),
+                ("jsonl", "-json"),
+                ("yaml", "-line"),
+                ("table", "-tabs"),
+                ("name", "-list"),
+            ] {
+                let beside = format!("sqlite3 {mode}");
+                if shell && format != "jsonl" {
+                    table.add(&beside, Target::None, measure(&mut world.shell(mode)));
+                }
+                let limit = ROWS.to_string();
+                let line = ["record", "list", "bench", "employers", "--limit", &limit, "-o", format];
+                let figures = measure(&mut world.command(&line));
+                let target = if shell { Target::Times(2.0, beside) } else { Target::None };
+                table.add(&format!("list {format}"), target, figures);
+                table.add(&format!("list {format}, memory"), Target::Megabytes(LIST), figures);
+            }
+            let line = ["record", "list", "bench", "employers", "--limit", "1"];
+            table.add("list --limit 1", Target::Millis(15.0), measure(&mut world.command(&line)));
+            let line = ["record", "show", "bench", "employer", "0999999"];
+            table.add("show", Target::Millis(15.0), measure(&mut world.command(&line)));
+        }
+    });
 }

@@ -48,6 +48,18 @@ impl<'f> World<'f> {
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Returns the query of a list for the shell of SQLite.
+    pub(crate) fn shell(&self, mode: &str) -> Command {
+        let sql = "SELECT e.external_key, p.slug, e.account_manager, e.address, e.contact_email, e.contact_name, e.crm_id, e.custom,
+                          e.domain, e.name, e.phone, e.in_scope, e.dormant, e.first_seen_at, e.changed_at, e.deleted_at
+                   FROM employers e JOIN integration_providers p ON p.id = e.provider_id
+                   WHERE e.organization_id = (SELECT id FROM organizations WHERE slug = 'bench') AND p.slug = 'bench'
+                     AND e.deleted_at IS NULL AND e.in_scope = 1 ORDER BY e.external_key";
+        let mut command = Command::new("sqlite3");
+        command.arg("-readonly").arg(mode).arg(self.folder.join("skills.db")).arg(sql);
+        command
+    }
+
     fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.folder.join("skills.db")).expect("opening the database")
     }

@@ -279,3 +279,30 @@ fn field(text: &str, field_type: FieldType) -> Field {
         _ => Field::Text(text.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_looks_go_by_the_index() {
+        let store = crate::store::tests::memory();
+        let connection = store.read();
+        for entity in Entity::ALL {
+            let conditions = ["external_key > :key ORDER BY external_key LIMIT :limit", "external_key = :key"];
+            for condition in conditions {
+                let mut statement =
+                    connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select(entity, condition))).unwrap();
+                let mut plan = statement.raw_query();
+                let mut steps = Vec::new();
+                while let Some(row) = plan.next().unwrap() {
+                    steps.push(row.get::<_, String>(3).unwrap());
+                }
+                assert!(
+                    steps.len() == 1 && steps[0].contains("organization_id=? AND provider_id=? AND external_key"),
+                    "{steps:?}"
+                );
+            }
+        }
+    }
+}

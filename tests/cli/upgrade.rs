@@ -35,7 +35,12 @@ fn contents(world: &World) -> BTreeMap<String, Table> {
     let table = |name: &String| {
         let mut statement = connection.prepare(&format!("SELECT * FROM \"{name}\" ORDER BY 1, 2")).unwrap();
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let rows = statement.query_map([], |row| (0..columns.len()).map(|column| row.get(column)).collect());
+        // A float of the first release is kept as its digits since.
+        let value = |value: Value| match value {
+            Value::Real(number) => Value::Text(number.to_string()),
+            other => other,
+        };
+        let rows = statement.query_map([], |row| (0..columns.len()).map(|column| row.get(column).map(value)).collect());
         let rows = rows.unwrap().collect::<rusqlite::Result<_>>().unwrap();
         (columns, rows)
     };
@@ -101,6 +106,45 @@ fn a_database_of_the_first_release_is_upgraded_with_all_that_is_in_it() {
     assert_eq!(world.json("record list acme learners --limit 1")["items"].as_array().unwrap().len(), 1);
     assert!(world.json("log list")["items"].as_array().unwrap().len() >= 2);
     world.run("status").succeeds();
+}
+
+#[test]
+fn floats_become_the_shortest_digits_and_reports_numbers() {
+    let world = first_release();
+    let floats = [
+        0.1,
+        1.1,
+        55.0,
+        -3.25,
+        0.1 + 0.2,
+        1_234_567_890.123_456_7,
+        1e-7,
+        9_007_199_254_740_993.0,
+        1e22,
+        f64::MIN_POSITIVE,
+    ];
+    let connection = Connection::open(world.db()).unwrap();
+    for (place, float) in floats.iter().enumerate() {
+        let sql = "INSERT INTO learners (organization_id, provider_id, external_key, progress, content_hash, first_seen_at, changed_at,
+                                         generation, in_scope)
+                   SELECT organization_id, provider_id, 'float-' || ?1, ?2, x'00', first_seen_at, changed_at, 1, 1 FROM learners LIMIT 1";
+        connection.execute(sql, (place, float)).unwrap();
+    }
+    drop(connection);
+    world.run("org list").succeeds();
+    let connection = Connection::open(world.db()).unwrap();
+    let read = |sql: &str| -> Vec<Value> {
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let of_floats = "external_key LIKE 'float-%' ORDER BY id";
+    for (value, float) in read(&format!("SELECT progress FROM learners WHERE {of_floats}")).into_iter().zip(floats) {
+        let Value::Text(text) = value else { panic!("{value:?} for {float}") };
+        assert_eq!(text.parse::<f64>().unwrap(), float, "{text}");
+        assert!(text.len() <= format!("{float:e}").len() + 5 || text == float.to_string(), "{text} for {float}");
+    }
+    let numbers = read("SELECT DISTINCT typeof(progress) FROM learner_report WHERE progress IS NOT NULL");
+    assert_eq!(numbers, [Value::Text("real".into())]);
 }
 
 #[test]

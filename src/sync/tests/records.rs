@@ -53,6 +53,22 @@ fn digits_are_kept_as_they_were_sent() {
 }
 
 #[test]
+fn a_field_that_is_to_be_text_is_text() {
+    let body = r#"[{"id":1,"n":18446744073709551616,"b":true,"p":"1.10","l":[1.10,18446744073709551616, "x"]}]"#;
+    let mappings = "learner.n: {from: n, type: text}, learner.b: {from: b, type: text}, learner.raw: n, learner.i: {from: n, type: int},
+                    learner.progress: p, learner.d: {from: p, type: decimal}, learner.l: {from: l, do: [{join: '; '}]}";
+    let (world, ended) = read(mappings, body);
+    assert_eq!(ended.outcome, Outcome::Ok, "{}", reasons(&world));
+    let custom: serde_json::Value = serde_json::from_str(&world.column("SELECT custom FROM learners")[0]).unwrap();
+    assert_eq!((&custom["n"], &custom["b"]), (&"18446744073709551616".into(), &"true".into()));
+    assert_eq!(custom["l"], "1.10; 18446744073709551616; x");
+    let text = &world.column("SELECT custom FROM learners")[0];
+    assert!(text.contains(r#""raw":18446744073709551616"#) && text.contains(r#""i":18446744073709551616"#), "{text}");
+    assert!(text.contains(r#""d":1.10"#), "{text}");
+    assert_eq!(world.column("SELECT progress || typeof(progress) FROM learners"), ["1.10text"]);
+}
+
+#[test]
 fn a_number_that_is_none_is_quarantined_alone() {
     let body = r#"[{"id":1,"n":"NaN, -Infinity","p":1e400},{"id":2,"p":NaN},{"id":3,"p":-Infinity},{"id":4,"p":12.5}]"#;
     let (world, ended) = read("learner.last_name: n, learner.progress: p", body);

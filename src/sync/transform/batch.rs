@@ -201,3 +201,30 @@ fn content_hash(columns: &[Cell<'_>], custom: Option<&str>, bytes: &mut Vec<u8>)
     hash.copy_from_slice(&digest.as_ref()[..16]);
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(digits: &str) -> [u8; 16] {
+        content_hash(&[Cell::Decimal(digits.into())], None, &mut Vec::new())
+    }
+
+    #[test]
+    fn a_number_is_one_however_it_is_spelled() {
+        for same in [
+            ["1.10", "1.1"],
+            ["50", "50.0"],
+            ["-0", "0"],
+            ["1e2", "100"],
+            ["18446744073709551617.0", "18446744073709551617"],
+        ] {
+            assert_eq!(hash(same[0]), hash(same[1]), "{same:?}");
+        }
+        for other in
+            [["9007199254740993", "9007199254740992"], ["1234567890.123456789", "1234567890.1234567"], ["1", "-1"]]
+        {
+            assert_ne!(hash(other[0]), hash(other[1]), "{other:?}");
+        }
+    }
+}

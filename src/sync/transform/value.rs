@@ -370,7 +370,7 @@ mod tests {
         for (text, field_type, number) in [
             ("+5", FieldType::Int, "5"),
             ("007", FieldType::Int, "7"),
-            ("007.50", FieldType::Decimal, "7.5"),
+            ("007.50", FieldType::Decimal, "7.50"),
             (".5", FieldType::Decimal, "0.5"),
             ("12.340", FieldType::Decimal, "12.340"),
         ] {

@@ -48,7 +48,7 @@ fn a_standard_aptem_client_has_its_learners_with_the_standard_mapping() {
             "uln": learner["UserPersonalDetails_ULN"],
             "phone": learner["UserPersonalDetails_Mobile"],
             "status": learner["UserProgram_Status"],
-            "progress": learner["UserLearningPlanSummary_LearningPlanProgress"].as_f64(),
+            "progress": learner["UserLearningPlanSummary_LearningPlanProgress"],
             "employer_id": learner["UserEmployer_EmployerId"].as_i64().map(|id| id.to_string()),
         });
         for (field, expected) in expected.as_object().unwrap() {
