@@ -291,7 +291,7 @@ impl Lint<'_> {
         if let Some(feed) = &stream.deletes.feed {
             self.read(&path("deletes"), feed, stream, true);
         }
-        if stream.deletes.merged.is_some() && stream.deletes.merged.as_ref() == stream.key.single() {
+        if stream.deletes.merged.as_ref().is_some_and(|merged| stream.key.paths().any(|path| path == merged)) {
             self.find(
                 &["streams", name, "deletes", "merged"],
                 "`merged` is where other keys stand, not the record's own",
