@@ -218,8 +218,10 @@ mod tests {
         }
     }
 
+    type Pairs = BTreeSet<(String, String)>;
+
     /// Returns the pairs and the undecided ones by their keys.
-    fn keys(stored: &[Candidate], incoming: &[Candidate]) -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
+    fn keys(stored: &[Candidate], incoming: &[Candidate]) -> (Pairs, Pairs) {
         let pairing = pair(stored, incoming);
         let named = |pairs: &[(usize, usize)]| {
             pairs.iter().map(|(old, new)| (stored[*old].key.clone(), incoming[*new].key.clone())).collect()
