@@ -28,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) fields: Vec<(&'static str, Field)>,
     pub(crate) in_scope: bool,
     pub(crate) dormant: bool,
+    /// Whether it is history of a learner who has another row now.
+    pub(crate) linked: bool,
     pub(crate) first_seen_at: String,
     pub(crate) changed_at: String,
     pub(crate) deleted_at: Option<String>,
@@ -59,6 +61,7 @@ impl Serialize for Row {
         }
         map.serialize_entry("in_scope", &self.in_scope)?;
         map.serialize_entry("dormant", &self.dormant)?;
+        map.serialize_entry("linked", &self.linked)?;
         map.serialize_entry("first_seen_at", &self.first_seen_at)?;
         map.serialize_entry("changed_at", &self.changed_at)?;
         map.serialize_entry("deleted_at", &self.deleted_at)?;
@@ -165,8 +168,9 @@ impl Listing {
         while let Some((provider, slug)) = self.providers.front() {
             let behind =
                 if self.after.is_some() { "external_key > :key" } else { "external_key >= coalesce(:key, '')" };
-            let gone = if self.with_gone { "" } else { "AND deleted_at IS NULL AND in_scope = 1" };
-            let sql = select(self.entity, &format!("{behind} {gone} ORDER BY external_key LIMIT :limit"));
+            let current = format!("AND deleted_at IS NULL AND in_scope = 1 AND NOT {}", linked(self.entity));
+            let current = if self.with_gone { "" } else { &current };
+            let sql = select(self.entity, &format!("{behind} {current} ORDER BY external_key LIMIT :limit"));
             let mut statement = connection.prepare_cached(&sql)?;
             let limit = most - rows.len();
             let mut found = statement.query(named_params! {
@@ -233,8 +237,17 @@ fn fields(entity: Entity) -> &'static [(&'static str, FieldType)] {
     }
 }
 
+/// Returns the condition of a row that is history of another one.
+fn linked(entity: Entity) -> &'static str {
+    match entity {
+        Entity::Learner => "(linked_to IS NOT NULL)",
+        Entity::Employer => "0",
+    }
+}
+
 fn select(entity: Entity, condition: &str) -> String {
-    let mut sql = "SELECT external_key, in_scope, dormant, first_seen_at, changed_at, deleted_at".to_owned();
+    let linked = linked(entity);
+    let mut sql = format!("SELECT external_key, in_scope, dormant, first_seen_at, changed_at, deleted_at, {linked}");
     for (name, _) in fields(entity) {
         write!(sql, ", {name}").expect("writing to a String cannot fail");
     }
@@ -246,7 +259,7 @@ fn select(entity: Entity, condition: &str) -> String {
 fn read(row: &rusqlite::Row<'_>, entity: Entity, provider: &str, bytes: &mut usize) -> Result<Row> {
     let mut values = Vec::with_capacity(entity.columns().len() + 1);
     for (position, (name, field_type)) in fields(entity).iter().enumerate() {
-        let value = match row.get_ref(position + 6)? {
+        let value = match row.get_ref(position + 7)? {
             ValueRef::Null => Field::Null,
             ValueRef::Integer(number) => Field::Json(number.to_string()),
             ValueRef::Real(number) => Field::Json(number.to_string()),
@@ -263,6 +276,7 @@ fn read(row: &rusqlite::Row<'_>, entity: Entity, provider: &str, bytes: &mut usi
         fields: values,
         in_scope: row.get(1)?,
         dormant: row.get(2)?,
+        linked: row.get(6)?,
         first_seen_at: row.get(3)?,
         changed_at: row.get(4)?,
         deleted_at: row.get(5)?,

@@ -128,7 +128,7 @@ fn floats_become_the_shortest_digits_and_reports_numbers() {
         let sql = "INSERT INTO learners (organization_id, provider_id, external_key, progress, content_hash, first_seen_at, changed_at,
                                          generation, in_scope)
                    SELECT organization_id, provider_id, 'float-' || ?1, ?2, x'00', first_seen_at, changed_at, 1, 1 FROM learners LIMIT 1";
-        connection.execute(sql, (place, float)).unwrap();
+        connection.execute(sql, (i64::try_from(place).unwrap(), float)).unwrap();
     }
     drop(connection);
     world.run("org list").succeeds();
