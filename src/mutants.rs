@@ -1,13 +1,16 @@
 //! Named moments at which a test kills the process, and faults that a test puts in to prove that it would notice them.
 //!
-//! Only the feature `mutants` brings this to life: a shipped program has neither, as every call is then empty.
+//! Only the feature `mutants` brings this to life: a shipped program has neither, as every call is then empty. In tests
+//! beside the code it is what one of them plays to its own runs.
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(test)]
+pub(crate) use crate::config::played::{on, point};
+#[cfg(not(any(feature = "mutants", test)))]
 pub(crate) use asleep::{on, point};
-#[cfg(feature = "mutants")]
+#[cfg(all(feature = "mutants", not(test)))]
 pub(crate) use awake::{on, point};
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(any(feature = "mutants", test)))]
 mod asleep {
     /// Marks a moment at which a test may kill the process.
     #[inline(always)]
@@ -20,7 +23,7 @@ mod asleep {
     }
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(all(feature = "mutants", not(test)))]
 mod awake {
     use std::fs::{File, OpenOptions};
     use std::io::Write as _;

@@ -101,6 +101,10 @@ impl Environment {
 /// Returns the time. In debug builds `SKILLSCTL_TEST_NOW` (RFC 3339) sets it, so that tests can move it.
 #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
 pub(crate) fn now() -> DateTime<Utc> {
+    #[cfg(test)]
+    if let Some(played) = super::played::now() {
+        return played;
+    }
     if cfg!(debug_assertions)
         && let Some(set) = Environment::of_process().raw("SKILLSCTL_TEST_NOW")
     {

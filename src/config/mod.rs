@@ -5,6 +5,8 @@ mod caller;
 mod environment;
 mod key_file;
 mod key_source;
+#[cfg(test)]
+pub(crate) mod played;
 mod process;
 pub(crate) mod secret_command;
 

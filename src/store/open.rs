@@ -3,10 +3,14 @@
 use std::cell::Cell;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+#[cfg(test)]
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
+#[cfg(test)]
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
@@ -310,12 +314,21 @@ pub(crate) fn create(path: &Path) -> Result<bool> {
     }
 }
 
-/// Returns a database in memory, for tests.
+/// Returns a database in memory, for tests: a copy of one that was made once, as migrations take their time.
 #[cfg(test)]
 pub(super) fn memory() -> Result<Store> {
-    let mut connection = Connection::open_in_memory()?;
+    static MADE: Mutex<Option<Connection>> = Mutex::new(None);
     let path = Path::new(":memory:");
-    migrate::upgrade(&mut connection, path, "test", DateTime::UNIX_EPOCH)?;
+    let mut connection = Connection::open_in_memory()?;
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if made.is_none() {
+        let mut first = Connection::open_in_memory()?;
+        migrate::upgrade(&mut first, path, "test", DateTime::UNIX_EPOCH)?;
+        *made = Some(first);
+    }
+    if let Some(made) = &*made {
+        Backup::new(made, &mut connection)?.step(-1)?;
+    }
     Ok(Store { audited: false, ..prepare(connection, path, Hold::default(), None)? })
 }
 

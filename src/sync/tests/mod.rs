@@ -11,6 +11,7 @@ mod deletes;
 mod erasures;
 mod former;
 mod large;
+mod model;
 mod network;
 mod quarantine;
 mod reads;
