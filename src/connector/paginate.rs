@@ -49,6 +49,8 @@ pub(super) struct Paginator {
     capped: Option<(u64, u64)>,
     /// The most records of a page so far.
     largest: u64,
+    /// Whether the read goes on behind pages of an earlier run, so that its first page was promised by another.
+    resumed: bool,
     /// Whether the last page that had records was a full one, so that another was to be expected.
     was_full: bool,
     /// Whether an empty page behind a full one was asked for once more.
@@ -70,6 +72,8 @@ impl Paginator {
         self.pages += 1;
         let distrust = |error: UserError| Err(Failure::Distrust(error));
         if self.pages == 1 {
+            self.resumed = seen.position.is_some() && seen.position != Self::first(page).as_deref();
+            self.was_full = self.resumed;
             let asked =
                 seen.size.filter(|size| seen.records > 0 && seen.records < *size && seen.records.is_multiple_of(10));
             self.capped = asked.map(|asked| (seen.records, asked));
@@ -140,7 +144,7 @@ impl Paginator {
             return None;
         }
         if seen.records == 0 {
-            return (self.pages > 1).then_some(Doubt::BrokenPromise);
+            return (self.pages > 1 || self.resumed).then_some(Doubt::BrokenPromise);
         }
         seen.asked.is_some_and(|asked| seen.records >= asked).then_some(Doubt::UnprovedEnd)
     }
@@ -256,7 +260,9 @@ mod tests {
             let empty = pages[..index].iter().rposition(|(records, _)| *records > 0).map_or(0, |last| last + 1);
             let at = ["10", "20", "30", "40"][if *records == 0 { empty } else { index }];
             let last_key = Some(format!("{at}0"));
-            let seen = Seen { asked, size: None, last_key, ..seen(*records, *next, Some(at)) };
+            let first = Paginator::first(page);
+            let position = if index == 0 { first.as_deref() } else { Some(at) };
+            let seen = Seen { asked, size: None, last_key, position, ..seen(*records, *next, None) };
             let next = paginator.next(page, &seen).unwrap();
             last = (next, paginator.end(page, &seen).is_none());
         }
@@ -286,6 +292,21 @@ mod tests {
             assert_eq!(after(&page, &[(50, None), (0, None), (0, None)], Some(50)), (None, true), "{page:?}");
             assert_eq!(after(&page, &[(49, None), (0, None)], Some(50)), (None, true), "{page:?}");
             assert!(after(&page, &[(50, None), (0, None), (50, None)], Some(50)).0.is_some(), "{page:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_promised_to_an_earlier_run_is_not_believed_empty() {
+        let by_token = page(PageKind::Token("next".parse().unwrap()), &[]);
+        let mut paginator = Paginator::default();
+        let empty = seen(0, None, Some("30"));
+        assert_eq!(paginator.next(&by_token, &empty).unwrap(), None);
+        assert_eq!(paginator.end(&by_token, &empty), Some(Doubt::BrokenPromise));
+        for kind in [PageKind::Number(1), PageKind::Offset, PageKind::Keyset("id".parse().unwrap())] {
+            let page = page(kind, &[Stop::Empty]);
+            let mut paginator = Paginator::default();
+            assert_eq!(paginator.next(&page, &empty).unwrap().as_deref(), Some("30"), "{page:?}");
+            assert_eq!(paginator.next(&page, &empty).unwrap(), None, "{page:?}");
         }
     }
 

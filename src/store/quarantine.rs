@@ -130,6 +130,19 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// Returns whether a record was set aside by the pass over its list that has this number.
+pub(crate) fn has(
+    connection: &Connection,
+    (organization_id, provider_id): (i64, i64),
+    (stream, key): (&str, &str),
+    generation: i64,
+) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE organization_id = ?1 AND provider_id = ?2 AND stream = ?3
+                                                         AND record_key = ?4 AND generation = ?5)";
+    let values = (organization_id, provider_id, stream, key, generation);
+    Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+}
+
 /// Leaves a record where it is, with what was found when it was judged again. It did not come again by that: how often and
 /// when it came is as the caller read it.
 pub(crate) fn keep(tx: &Connection, row: &Quarantined, reasons: &[String], shape: &str) -> Result<()> {

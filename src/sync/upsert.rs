@@ -224,6 +224,7 @@ impl<'w> Writing<'w> {
     fn undetailed(&mut self, thin: &Undetailed) -> Result<()> {
         self.written.tally.read += 1;
         let key = self.plan.transform.key_of(&thin.record);
+        self.written.remarks.keyless += u64::from(self.plan.transform.known_key(&thin.record).is_none());
         self.file(&key, (&thin.record, Kept::Thin), std::slice::from_ref(&thin.reason), thin.each.as_deref())
     }
 
@@ -242,13 +243,18 @@ impl<'w> Writing<'w> {
             self.written.tally.erased += 1;
             return Ok(());
         }
+        let pair = (owner.organization_id, owner.provider_id);
         self.written.tally.quarantined += 1;
+        let mut repeated = quarantine::has(self.tx, pair, (stream, key), owner.generation)?;
         if let Some(present) = self.rows.find(key)? {
+            repeated |= present.generation == owner.generation;
             if run_id.is_none() {
                 self.written.found.push(present.id);
             }
             self.rows.see(&present);
         }
+        // What comes twice has others passed over, whether it can be stored or not.
+        self.written.remarks.repeated += u64::from(repeated);
         if let Some(run_id) = run_id {
             let (shape, generation) = (self.plan.shape.as_str(), owner.generation);
             let without = |text: &str| self.writer.connector.and_then(|connector| connector.without_secrets(text));
@@ -257,7 +263,7 @@ impl<'w> Writing<'w> {
             let reasons: &[String] =
                 &reasons.iter().map(|said| without(said).unwrap_or_else(|| said.clone())).collect::<Vec<_>>();
             let aside = Aside { stream, key, reasons, record, kept, each, shape, generation };
-            quarantine::put(self.tx, (owner.organization_id, owner.provider_id, *run_id), &aside, *now)?;
+            quarantine::put(self.tx, (pair.0, pair.1, *run_id), &aside, *now)?;
         }
         Ok(())
     }

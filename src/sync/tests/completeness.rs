@@ -342,6 +342,28 @@ fn an_empty_page_behind_a_full_one_is_asked_for_once_more() {
 }
 
 #[test]
+fn a_promise_of_an_earlier_run_is_kept_in_mind() {
+    for kind in &KINDS {
+        let mut world = World::new(&page_manifest(kind, "sweep: weekly, max: 1"), NAMES);
+        let all = [1, 2, 3, 4, 5, 6, 7];
+        world.server.play(move |asked| kind.serve(&all, asked));
+        world.run_well();
+        world.engine.options.full = true;
+        let cut = move |asked: &str| if at(asked) == Some(2) { json(r#"{"rows":["#) } else { kind.serve(&all, asked) };
+        world.server.play(cut);
+        assert_eq!(world.run().error.map(|error| error.code), Some("bad_response"), "{}", kind.page);
+        world.engine.options.full = false;
+        let mut hiccup = true;
+        world.server.play(move |asked| match at(asked) == Some(2) && std::mem::take(&mut hiccup) {
+            true => json(rows(&[], "")),
+            false => kind.serve(&all, asked),
+        });
+        let ended = world.run();
+        assert_eq!((ended.tally.deleted, world.live().len()), (0, 7), "{}", kind.page);
+    }
+}
+
+#[test]
 fn every_doubt_makes_the_next_read_full() {
     let detail = "    detail: {get: '/one/{record.id}', missing_ok: true}\n";
     let cases = [
@@ -350,12 +372,16 @@ fn every_doubt_makes_the_next_read_full() {
         ("", r#"{"rows":[{"id":1,"name":"a"},{"id":1,"name":"b"}]}"#, "same key"),
         (detail, r#"{"rows":[{"id":1,"name":"a"},{"id":404,"name":"b"}]}"#, "no details"),
         (detail, r#"{"rows":[{"id":1,"name":"a"},{"id":204,"name":"b"}]}"#, "no details"),
+        (detail, r#"{"rows":[{"id":1,"name":"a"},{"id":null}]}"#, "without a key"),
+        (detail, r#"{"rows":[{"id":1,"name":"a"},{"id":400},{"id":400}]}"#, "came twice"),
+        ("", r#"{"rows":[{"id":1,"name":"a"},{"id":3,"name":{}},{"id":3,"name":{}}]}"#, "came twice"),
     ];
     for (more, answer, doubt) in cases {
         let manifest = format!("{}{more}    errors: [{{status: 204, do: empty_page}}]\n", BY_TOKEN);
         let world = World::new(&manifest, NAMES);
         let answer = answer.to_owned();
         let one = move |asked: &str| match asked {
+            "GET /one/" | "GET /one/400" => (400, String::new(), "{}".into()),
             "GET /one/404" => (404, String::new(), "{}".into()),
             "GET /one/204" => (204, String::new(), String::new()),
             _ => json(r#"{"id":1,"name":"a"}"#),

@@ -197,10 +197,15 @@ impl Transform {
 
     /// Returns the key of a record, or a digest of the record where it has none.
     pub(super) fn key_of(&self, record: &str) -> String {
+        self.known_key(record).unwrap_or_else(|| anonymous(record))
+    }
+
+    /// Returns the key of a record, if it has one that can be read.
+    pub(super) fn known_key(&self, record: &str) -> Option<String> {
         let mut values = Vec::new();
         let taken = self.projection.take(record, &mut values).ok();
         let parts = self.keys.iter().map(|slot| key(values.get(*slot).and_then(|value| value.of(record))));
-        taken.and_then(|_| joined(parts)).map_or_else(|| anonymous(record), Cow::into_owned)
+        taken.and_then(|_| joined(parts)).map(Cow::into_owned)
     }
 
     /// Maps one record.
