@@ -176,9 +176,9 @@ impl Run<'_> {
         let stands = open.position.is_some();
         let failure = match failure {
             Failure::Distrust(error) => {
-                open.completeness.note(Doubt::Distrusted, 1);
-                state.doubts = Some(open.completeness.clone());
                 if !mutants::on("position-kept") {
+                    open.completeness.note(Doubt::Distrusted, 1);
+                    state.doubts = Some(open.completeness.clone());
                     (state.open_read, state.last_full_at) = (None, None);
                 }
                 Failure::Stream(error)

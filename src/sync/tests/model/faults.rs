@@ -58,7 +58,7 @@ impl Provider {
                     return false;
                 }
                 draft.told = Told::Nothing;
-                draft.doubtful = kind.leads_in_body();
+                draft.doubtful = true;
             }
             Fault::CutRow => return draft.rows.pop().is_some(),
             Fault::Status(status) => draft.instead = Some(Answer::of(*status, if *status == 204 { "" } else { "{}" })),
@@ -130,7 +130,8 @@ impl Provider {
                 let here = || self.token(if shape.by_key && shape.newest_first { usize::MAX } else { 0 });
                 draft.next = shape.kind.leads().then(|| ask.at.clone().unwrap_or_else(here));
             }
-            Fault::EmptyNext => (draft.told, draft.doubtful) = (Told::EmptyText, true),
+            // On a first page it is how some say that there is nothing.
+            Fault::EmptyNext => (draft.told, draft.doubtful) = (Told::EmptyText, ask.at.is_some()),
             _ => (draft.next, draft.more) = (None, false),
         }
         true
@@ -141,7 +142,7 @@ impl Provider {
         let Some(at) = &ask.at else { return Vec::new() };
         let read = self.ledgers[ask.stream].reads[ask.mode].as_ref();
         let chain = read.and_then(|read| read.chain(ask.value));
-        let page = chain.and_then(|chain| chain.0.iter().rfind(|page| page.next.as_ref() == Some(at)));
+        let page = chain.and_then(|chain| chain.pages.iter().rfind(|page| page.next.as_ref() == Some(at)));
         let keys = page.into_iter().flat_map(|page| &page.rows).map(|(key, _)| *key);
         keys.filter(|key| self.is_seen(&self.people[key])).map(|key| self.row(key)).collect()
     }

@@ -14,46 +14,57 @@ pub(super) struct Shown {
     pub(super) ended: bool,
     /// Whether anything about it shows that it is not to be trusted.
     pub(super) doubtful: bool,
+    /// Whether it says nothing of more where more may well be. A total that is met says that there is none.
+    pub(super) unproved: bool,
+    /// Whether it contradicts itself, so that nothing may be built on it.
+    pub(super) absurd: bool,
     pub(super) total: Option<i64>,
     /// How many rows it had, those without a key included.
     pub(super) count: i64,
-    /// Whose details were refused.
-    pub(super) refused: BTreeSet<u32>,
+    /// Who was listed and has no details.
+    pub(super) gone: BTreeSet<u32>,
 }
 
 /// The pages of one value of the loop that follow each other.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Chain(pub(super) Vec<Shown>);
+pub(super) struct Chain {
+    pub(super) pages: Vec<Shown>,
+    /// Whether any page contradicted itself, even one that was asked for again.
+    absurd: bool,
+}
 
 impl Chain {
     /// Takes a page in that was asked for at a place, `None` for the first. Returns whether any page leads to it.
     fn add(&mut self, at: Option<&str>, page: Shown) -> bool {
         let before = match at {
             None => Some(0),
-            Some(at) => self.0.iter().rposition(|shown| shown.next.as_deref() == Some(at)).map(|position| position + 1),
+            Some(at) => {
+                self.pages.iter().rposition(|shown| shown.next.as_deref() == Some(at)).map(|position| position + 1)
+            }
         };
         let Some(before) = before else { return false };
-        self.0.truncate(before);
-        self.0.push(page);
+        self.pages.truncate(before);
+        self.absurd = page.absurd || (self.absurd && at.is_some());
+        self.pages.push(page);
         true
     }
 
     fn has_ended(&self) -> bool {
-        self.0.last().is_some_and(|page| page.ended)
+        self.pages.last().is_some_and(|page| page.ended)
     }
 
     /// Returns whether whoever reads these pages with care finds nothing wrong with them.
     fn is_clean(&self) -> bool {
         let mut keys = BTreeSet::new();
-        let twice = self.0.iter().flat_map(|page| &page.rows).any(|(key, _)| !keys.insert(*key));
-        let doubtful = self.0.iter().any(|page| page.doubtful || !page.refused.is_empty());
-        let totals: Vec<i64> = self.0.iter().filter_map(|page| page.total).collect();
-        let came: i64 = self.0.iter().map(|page| page.count).sum();
+        let twice = self.pages.iter().flat_map(|page| &page.rows).any(|(key, _)| !keys.insert(*key));
+        let doubtful = self.pages.iter().any(|page| page.doubtful || !page.gone.is_empty());
+        let totals: Vec<i64> = self.pages.iter().filter_map(|page| page.total).collect();
+        let came: i64 = self.pages.iter().map(|page| page.count).sum();
         let counts = match (totals.first(), totals.last()) {
             (Some(first), Some(last)) => came == *last && last >= first,
-            _ => true,
+            _ => !self.pages.iter().any(|page| page.unproved),
         };
-        !twice && !doubtful && counts
+        !twice && !doubtful && counts && !self.absurd
     }
 }
 
@@ -88,7 +99,7 @@ impl Reading {
 
     /// Returns the newest page of a value.
     pub(super) fn newest(&mut self, value: usize) -> Option<&mut Shown> {
-        self.chains.get_mut(value)?.0.last_mut()
+        self.chains.get_mut(value)?.pages.last_mut()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -101,7 +112,7 @@ impl Reading {
 
     /// Returns whom it showed, with the content where it was shown in full.
     pub(super) fn shown(&self) -> BTreeMap<u32, Option<u32>> {
-        let rows = self.chains.iter().flat_map(|chain| &chain.0).flat_map(|page| &page.rows);
+        let rows = self.chains.iter().flat_map(|chain| &chain.pages).flat_map(|page| &page.rows);
         let mut shown = BTreeMap::new();
         for (key, content) in rows {
             let known = shown.entry(*key).or_insert(*content);
@@ -136,6 +147,11 @@ impl Ledger {
             self.wholes.push(Whole { clean: read.is_clean(), sure, shown: read.shown().into_keys().collect() });
         }
         Some(read)
+    }
+
+    /// Returns whether so many of the newest reads of everything were clean.
+    pub(super) fn are_proved(&self, count: u32) -> bool {
+        self.wholes.len() >= count as usize && self.wholes.iter().rev().take(count as usize).all(|whole| whole.clean)
     }
 
     /// Returns how many clean reads of everything in a row have missed a key, up to now.

@@ -18,7 +18,7 @@ pub(super) struct Person {
     /// When it says it changed, in seconds.
     pub(super) stamp: i64,
     pub(super) there: bool,
-    hidden: bool,
+    pub(super) hidden: bool,
     wide: bool,
     /// The status that asking for details is answered with.
     pub(super) refused: Option<u16>,
@@ -33,6 +33,7 @@ pub(super) struct Provider {
     pub(super) shapes: Vec<Shape>,
     pub(super) values: usize,
     pub(super) dated: bool,
+    scoped: bool,
     /// By key.
     pub(super) people: BTreeMap<u32, Person>,
     /// The true time, in seconds since 1970.
@@ -56,6 +57,8 @@ pub(super) struct Provider {
     pub(super) ledgers: Vec<Ledger>,
     /// The page that details are asked for: stream, mode and value.
     pub(super) page: Option<(usize, usize, usize)>,
+    /// Who was told in this sync to be gone.
+    pub(super) told_gone: BTreeSet<u32>,
     /// Details that were asked for apart from any page, and answered.
     pub(super) given: Vec<(u32, u32)>,
     pub(super) played: Arc<Played>,
@@ -72,6 +75,7 @@ impl Provider {
             shapes: plan.shapes.clone(),
             values: plan.values.max(1),
             dated: plan.dated,
+            scoped: plan.scoped,
             people: BTreeMap::new(),
             now,
             happened: 0,
@@ -86,6 +90,7 @@ impl Provider {
             first: BTreeMap::new(),
             ledgers: plan.shapes.iter().map(|_| Ledger::default()).collect(),
             page: None,
+            told_gone: BTreeSet::new(),
             given: Vec::new(),
             played,
             stop,
@@ -148,9 +153,10 @@ impl Provider {
             Event::Hide { who } => self.touch(*who, |person| person.hidden = true),
             Event::Show { who } => {
                 if self.of(*who).is_some_and(|person| person.hidden) {
+                    let excuse = (!self.scoped).then_some("came into sight without a change");
                     self.touch(*who, |person| {
                         person.hidden = false;
-                        person.excuse = Some("came into sight without a change");
+                        person.excuse = excuse.or(person.excuse);
                     });
                 }
             }
@@ -260,6 +266,7 @@ impl Provider {
         self.due.clear();
         self.stop.store(false, Ordering::Relaxed);
         (self.shuffle, self.page) = (None, None);
+        self.told_gone.clear();
         self.clocks = Clocks::default();
         self.pass(1);
         let given = std::mem::take(&mut self.given);

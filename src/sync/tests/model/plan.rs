@@ -5,6 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+/// What a request for the details of one person may be refused with.
+const REFUSALS: [u16; 2] = [404, 400];
+
 /// A world, and all that happens in it.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -14,8 +17,18 @@ pub(super) struct Plan {
     pub(super) values: usize,
     /// Whether answers have a `Date`.
     pub(super) dated: bool,
+    /// Whether the manifest says how to ask what is in sight.
+    pub(super) scoped: bool,
     pub(super) people: Vec<Newcomer>,
     pub(super) steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Returns whether there is such a fault in it.
+    pub(super) fn has(&self, such: fn(&Fault) -> bool) -> bool {
+        let mut happenings = self.steps.iter().flat_map(|step| &step.sync.at);
+        happenings.any(|(_, happening)| matches!(happening, Happening::Fault(fault) if such(fault)))
+    }
 }
 
 /// How a stream is served, and how its manifest says it is read.
@@ -26,7 +39,9 @@ pub(super) struct Shape {
     /// Whether tokens and links stand for a place among the keys; else for one among the rows, which shift.
     pub(super) by_key: bool,
     pub(super) newest_first: bool,
-    /// Of counted pages: whether they say how many records there are, and whether a short one is the last.
+    /// Whether the last of the pages that lead says so; else it just leads nowhere.
+    pub(super) tells_end: bool,
+    /// Whether pages say how many records there are, and of counted ones whether a short one is the last.
     pub(super) total: bool,
     pub(super) short: bool,
     /// Whether counted or keyed pages say that there are more.
@@ -37,6 +52,8 @@ pub(super) struct Shape {
     pub(super) every: Option<u32>,
     pub(super) sweep: Sweep,
     pub(super) after: u32,
+    /// Whether there is a list of who is gone.
+    pub(super) feed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,29 +241,61 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
     let shapes = prop_oneof![3 => vec(shape(), 1), 2 => vec(shape(), 2)];
     let values = prop_oneof![3 => Just(0_usize), 3 => 1..=3_usize];
     let steps = vec(step(), 1..9);
-    (shapes, values, prop::bool::weighted(0.7), vec(newcomer(), 0..12), steps)
-        .prop_map(|(shapes, values, dated, people, steps)| Plan { shapes, values, dated, people, steps })
+    let answers = (prop::bool::weighted(0.7), prop::bool::weighted(0.25));
+    (shapes, values, answers, vec(newcomer(), 0..12), steps).prop_map(|(shapes, values, answers, people, steps)| {
+        let (dated, scoped) = answers;
+        Plan { shapes, values, dated, scoped, people, steps }
+    })
+}
+
+/// Returns a world with one full read whose pages each have an order of their own, by chance one in which a page passes over
+/// some and the next one contradicts itself.
+pub(super) fn of_one_disordered_read(seed: u64) -> Plan {
+    let shape = Shape {
+        kind: Kind::Keyset,
+        size: 2,
+        by_key: true,
+        newest_first: false,
+        tells_end: true,
+        total: false,
+        short: false,
+        more: false,
+        changes: Some(Changes { overlap: 5, settle: 0 }),
+        detail: None,
+        every: None,
+        sweep: Sweep::Weekly,
+        after: 1,
+        feed: false,
+    };
+    let step = |full, at| Step { pass: 15, before: Vec::new(), sync: Sync { full, at, ..Sync::default() } };
+    let disorder = vec![(0, Happening::Fault(Fault::Shuffle(seed)))];
+    let steps = vec![step(false, Vec::new()), step(true, disorder), step(false, Vec::new())];
+    let people = vec![Newcomer { stream: 0, value: 0, wide: false }; 8];
+    Plan { shapes: vec![shape], values: 0, dated: true, scoped: false, people, steps }
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
     let kinds = [Kind::Token, Kind::Header, Kind::Next, Kind::Link, Kind::Number, Kind::Offset, Kind::Keyset];
     let kind = prop_oneof![1 => Just(Kind::Single), 12 => select(kinds.to_vec())];
     let yes = any::<bool>;
-    let served = (kind, 2..=3_usize, yes(), yes(), yes(), prop::bool::weighted(0.25), yes());
+    let tells_end = prop::bool::weighted(0.75);
+    let served = (kind, 2..=3_usize, yes(), yes(), tells_end, (yes(), prop::bool::weighted(0.25), yes()));
     let detail = prop_oneof![3 => Just(None), 1 => yes().prop_map(|missing_ok| Some(Detail { missing_ok }))];
     let changes =
         (select(vec![0, 5, 10]), select(vec![0, 60])).prop_map(|(overlap, settle)| Changes { overlap, settle });
     let sweep = select(vec![Sweep::Always, Sweep::Weekly, Sweep::Weekly, Sweep::Never]);
-    let read = (option::weighted(0.75, changes), detail, option::weighted(0.2, Just(3_u32)), sweep, 1..=3_u32);
+    let deletes = (sweep, 1..=3_u32, prop::bool::weighted(0.2));
+    let read = (option::weighted(0.75, changes), detail, option::weighted(0.2, Just(3_u32)), deletes);
     (served, read).prop_map(|(served, read)| {
-        let (kind, size, by_key, newest_first, total, short, more) = served;
-        let (changes, detail, every, sweep, after) = read;
+        let (kind, size, by_key, newest_first, tells_end, (total, short, more)) = served;
+        let (changes, detail, every, (sweep, after, feed)) = read;
         Shape {
             kind,
             size,
             by_key,
             newest_first: newest_first && kind != Kind::Keyset,
-            total: total && kind.is_counted(),
+            tells_end,
+            total: total && !matches!(kind, Kind::Single | Kind::Keyset),
             short: short && kind.is_counted(),
             more: more && (kind.is_counted() || kind == Kind::Keyset),
             changes,
@@ -254,6 +303,7 @@ fn shape() -> impl Strategy<Value = Shape> {
             every,
             sweep,
             after,
+            feed,
         }
     })
 }
@@ -302,7 +352,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (who(), who()).prop_map(|(who, into)| Event::Merge { who, into }),
         1 => who().prop_map(|who| Event::Hide { who }),
         1 => who().prop_map(|who| Event::Show { who }),
-        1 => (who(), select(vec![403, 404, 400])).prop_map(|(who, status)| Event::Refuse { who, status }),
+        1 => (who(), select(REFUSALS.to_vec())).prop_map(|(who, status)| Event::Refuse { who, status }),
         1 => any::<bool>().prop_map(|wide| Event::Credential { wide }),
     ]
 }
@@ -311,7 +361,7 @@ fn fault() -> impl Strategy<Value = Fault> {
     let gone = || select(vec![400, 404, 410]);
     let status = select(vec![400, 403, 404, 410, 204, 500, 503]);
     let detail = prop_oneof![
-        4 => select(vec![403, 404, 204, 400, 500]).prop_map(DetailFault::Status),
+        4 => prop_oneof![3 => select(vec![204, 500]), 5 => select(REFUSALS.to_vec())].prop_map(DetailFault::Status),
         1 => Just(DetailFault::Other),
         1 => Just(DetailFault::ErrorIn200),
     ];

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::atomic::Ordering;
 
 use super::ledger::{Reading, Shown};
-use super::people::Provider;
+use super::people::{Person, Provider};
 use super::plan::{Happening, Kind};
 use super::shape::STREAMS;
 
@@ -129,6 +129,9 @@ impl Provider {
         let (path, query) = line.split_once('?').unwrap_or((line, ""));
         let mut parts = path.trim_start_matches('/').split('/');
         let (stream, what) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if stream == "scope" {
+            return self.scope();
+        }
         let Some(stream) = STREAMS.iter().position(|name| *name == stream) else { return Answer::of(404, "{}") };
         if what == "one" {
             let key = parts.next().and_then(|key| key.parse().ok()).unwrap_or(0);
@@ -140,6 +143,9 @@ impl Provider {
         };
         let number = |name: &str| of(name).and_then(|value| value.parse::<i64>().ok());
         let value = number("v").map_or(0, |value| usize::try_from(value - 1).unwrap_or(0));
+        if what == "gone" {
+            return self.gone(stream, value);
+        }
         let first = match self.shapes[stream].kind {
             Kind::Number => Some("1"),
             Kind::Offset | Kind::Keyset => Some("0"),
@@ -148,6 +154,22 @@ impl Provider {
         let at = of("at").filter(|at| Some(at.as_str()) != first);
         let mode = usize::from(what == "changes");
         self.list(&Ask { stream, mode, value, window: number("from").zip(number("to")), at })
+    }
+
+    /// Answers what is in sight: a group of all, and one for each person that is not.
+    fn scope(&self) -> Answer {
+        let hidden = self.people.iter().filter(|(_, person)| person.hidden);
+        let groups: String = hidden.map(|(key, _)| format!(r#",{{"id":"all but {key}"}}"#)).collect();
+        Answer::of(200, &format!(r#"{{"rows":[{{"id":"all"}}{groups}]}}"#))
+    }
+
+    /// Answers who is gone.
+    fn gone(&mut self, stream: usize, value: usize) -> Answer {
+        let of = |person: &Person| person.stream == stream && person.value == value && !person.there;
+        let gone: Vec<u32> = self.people.iter().filter(|(_, person)| of(person)).map(|(key, _)| *key).collect();
+        self.told_gone.extend(&gone);
+        let rows: Vec<String> = gone.iter().map(|key| format!(r#"{{"id":{key}}}"#)).collect();
+        Answer::of(200, &format!(r#"{{"rows":[{}]}}"#, rows.join(",")))
     }
 
     fn list(&mut self, ask: &Ask) -> Answer {
@@ -270,6 +292,7 @@ impl Provider {
         let place = || ask.at.as_ref().and_then(|at| at.parse::<usize>().ok());
         let next = match shape.kind {
             Kind::Single => None,
+            Kind::Number if count == 0 => ask.at.clone(),
             Kind::Number => Some((place().unwrap_or(1) + 1).to_string()),
             Kind::Offset => Some((place().unwrap_or(0) + count).to_string()),
             Kind::Keyset => match rows.last() {
@@ -284,14 +307,27 @@ impl Provider {
             kind if kind.leads() => next.is_none() && draft.told != Told::OtherHost,
             _ => (count == 0 && !said_more) || (shape.more && !draft.more) || (shape.short && count < shape.size),
         };
+        // A full page that says nothing of another, or an empty one where more was promised, may not be the last.
+        let silent = shape.kind.leads() && draft.next.is_none() && !shape.tells_end;
+        // Behind a full page an empty one is asked for twice by whoever reads with care.
+        let before = || self.ledgers[ask.stream].reads[ask.mode].as_ref()?.chain(ask.value)?.pages.last();
+        let behind_full =
+            |at| before().is_some_and(|page| page.next.as_ref() == Some(at) && page.rows.len() >= shape.size);
+        let once = !shape.kind.leads() && ask.at.as_ref().is_some_and(behind_full);
+        let unproved =
+            silent && count >= shape.size || count == 0 && (silent && ask.at.is_some() || once && !said_more);
+        let disordered = shape.kind == Kind::Keyset && !rows.is_sorted();
+        let leads_to_itself = shape.kind.leads() && next.is_some() && next == ask.at;
         Shown {
             rows,
             next,
             ended,
+            unproved,
+            absurd: disordered || (leads_to_itself && count > 0),
             doubtful: draft.doubtful,
             total: shape.total.then_some(draft.total),
             count: i64::try_from(count).unwrap_or(0),
-            refused: BTreeSet::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -313,12 +349,15 @@ impl Provider {
             Told::OtherHost => Some("http://other.example/next".to_owned()),
         };
         let mut headers = String::new();
-        if shape.kind.leads_in_body() && draft.told != Told::Nothing {
-            write!(body, r#","next":{}"#, next.map_or("null".to_owned(), |next| format!("\"{next}\""))).ok();
-        } else if let (Kind::Link, Some(next)) = (shape.kind, &next) {
-            headers = format!("link: <{next}>; rel=\"next\"\r\n");
-        } else if let (Kind::Header, Some(next)) = (shape.kind, &next) {
-            headers = format!("x-next: {next}\r\n");
+        let ends = next.is_none() && draft.told == Told::Right && shape.tells_end;
+        match (shape.kind, next) {
+            (Kind::Token | Kind::Next, Some(next)) => write!(body, r#","next":"{next}""#).unwrap_or_default(),
+            (Kind::Token | Kind::Next, None) if ends => body += r#","next":null"#,
+            (Kind::Link, Some(next)) => headers = format!("link: <{next}>; rel=\"next\"\r\n"),
+            (Kind::Link, None) if ends => headers = "link: </>; rel=\"first\"\r\n".to_owned(),
+            (Kind::Header, Some(next)) => headers = format!("x-next: {next}\r\n"),
+            (Kind::Header, None) if ends => headers = "x-next: end\r\n".to_owned(),
+            _ => {}
         }
         body += "}";
         let mut body = body.into_bytes();
@@ -351,6 +390,8 @@ impl Provider {
             (false, ..) => Answer::of(404, "{}"),
         };
         let well = answer.status == 200 && answer.body == written_row_of(self, key).into_bytes();
+        let missing_ok = self.shapes[stream].detail.is_some_and(|detail| detail.missing_ok);
+        let is_gone = answer.status == 204 || (missing_ok && matches!(answer.status, 404 | 410));
         let content = self.people.get(&key).map(|person| person.content);
         let page = match self.page {
             Some((stream, mode, value)) => {
@@ -361,9 +402,11 @@ impl Provider {
         match page.filter(|page| page.rows.iter().any(|(shown, _)| *shown == key)) {
             Some(page) if well => {
                 page.rows.iter_mut().filter(|(shown, _)| *shown == key).for_each(|row| row.1 = content);
-                page.refused.remove(&key);
+                page.gone.remove(&key);
             }
-            Some(page) => _ = page.refused.insert(key),
+            // One that is refused in another way is set aside and asked for again: it says nothing of the list.
+            Some(page) if is_gone => _ = page.gone.insert(key),
+            Some(_) => {}
             None if well => self.given.extend(content.map(|content| (key, content))),
             None => {}
         }

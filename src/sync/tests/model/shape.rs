@@ -12,6 +12,9 @@ impl Plan {
         if self.values > 0 {
             text += "settings: {centres: {type: list, required: true}}\n";
         }
+        if self.scoped {
+            text += "check: {get: /scope, scope: {get: /scope, items: 'rows[]', key: id}}\n";
+        }
         text += "streams:\n";
         for (name, shape) in STREAMS.iter().zip(&self.shapes) {
             text += &shape.stream(name, self.values > 0);
@@ -52,7 +55,9 @@ impl Shape {
             Sweep::Weekly => "weekly",
             Sweep::Never => "never",
         };
-        text += &format!("    deletes: {{sweep: {sweep}, after: {}, max: 1}}\n", self.after);
+        let each = if looped { ", query: {v: '{each}'}" } else { "" };
+        let feed = if self.feed { format!("feed: {{get: /{name}/gone{each}}}, ") } else { String::new() };
+        text += &format!("    deletes: {{{feed}sweep: {sweep}, after: {}, max: 1}}\n", self.after);
         text
     }
 
@@ -61,7 +66,9 @@ impl Shape {
         let (at, page) = match self.kind {
             Kind::Single => ("", None),
             Kind::Token => ("at: '{page?}'", Some("token: next".to_owned())),
-            Kind::Header => ("at: '{page?}'", Some("header: x-next".to_owned())),
+            Kind::Header => {
+                ("at: '{page?}'", Some(format!("header: x-next{}", if self.tells_end { ", end: end" } else { "" })))
+            }
             Kind::Next => ("", Some("next: next".to_owned())),
             Kind::Link => ("", Some("link: header".to_owned())),
             Kind::Number => ("at: '{page}'", Some("number: 1".to_owned())),
