@@ -62,7 +62,7 @@ impl Chain {
         let came: i64 = self.pages.iter().map(|page| page.count).sum();
         let counts = match (totals.first(), totals.last()) {
             (Some(first), Some(last)) => came == *last && last >= first,
-            _ => !self.pages.iter().any(|page| page.unproved),
+            _ => !self.pages.last().is_some_and(|page| page.unproved),
         };
         !twice && !doubtful && counts && !self.absurd
     }
