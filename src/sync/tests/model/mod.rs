@@ -33,8 +33,10 @@ const SHORT: u64 = 100;
 const LONG: u64 = 10_000;
 /// Among how many a fault put into the program is to be noticed.
 const MUTANT: u64 = 400;
+/// Returns the world of a seed, if it may show a fault.
+type Chosen = fn(u64) -> Option<Plan>;
 /// The faults that are to be noticed, and by which worlds, if that of a seed may show it.
-const MUTANTS: [(&str, fn(u64) -> Option<Plan>); 4] = [
+const MUTANTS: [(&str, Chosen); 4] = [
     ("shared-count", |seed| {
         such(seed, |plan| plan.shapes.iter().any(|shape| shape.after > 1 && shape.sweep == Sweep::Always))
     }),
@@ -156,7 +158,7 @@ fn ten_thousand_worlds_are_stored_as_they_are() {
 }
 
 /// Finds a world that fails with a fault put into the program and not without it. Returns its seed, and how many were played.
-fn caught(mutant: &'static str, world: fn(u64) -> Option<Plan>) -> (u64, usize) {
+fn caught(mutant: &'static str, world: Chosen) -> (u64, usize) {
     let (well, ill) = (Player::new(None), Player::new(Some(mutant)));
     let plans = (0..MUTANT).filter_map(|seed| Some((seed, world(seed)?)));
     let caught = plans.enumerate().find(|(_, (_, plan))| ill.play(plan).is_err() && well.play(plan).is_ok());
