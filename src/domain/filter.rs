@@ -276,8 +276,8 @@ impl Condition {
 fn field_type_of(field_type: FieldType, scalar: &Value) -> Value {
     match (field_type, scalar) {
         (FieldType::Int | FieldType::Decimal, Value::String(text)) => {
-            let number = serde_json::from_str(text).ok().filter(|value: &Value| value.to_string() == *text);
-            number.filter(Value::is_number).unwrap_or_else(|| scalar.clone())
+            let number = serde_json::from_str(text).ok().filter(Value::is_number);
+            number.unwrap_or_else(|| scalar.clone())
         }
         (FieldType::Int | FieldType::Decimal | FieldType::Bool | FieldType::Json, other) => other.clone(),
         (_, Value::Number(_) | Value::Bool(_)) => Value::from(text(scalar)),

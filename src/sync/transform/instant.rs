@@ -19,7 +19,7 @@ pub(super) fn push_spelled(bytes: &mut Vec<u8>, json: &str) {
             Some(zone) => (at, at + zone.len()),
             None => (at + 3, at + 3),
         };
-        bytes.extend_from_slice(rest[..kept].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..kept]);
         if kept < taken {
             bytes.push(b'Z');
         }
