@@ -71,10 +71,18 @@ fn rooms_name_each_other_as_the_map_says() {
 }
 
 /// What may stand in a statement that is put together, beside constants: where, and why it is no value from outside.
-const IDENTIFIERS: [(&str, &str, &str); 19] = [
+const IDENTIFIERS: [(&str, &str, &str); 27] = [
     ("check.rs", "pragma", "one of two names written there"),
     ("contents.rs", "", "a table that the schema has, quoted"),
     ("digests.rs", "", "tables and columns that the schema has, quoted"),
+    ("former.rs", "columns", "columns written in that file"),
+    ("listing.rs", "", "`Entity::table`"),
+    ("listing.rs", "behind", "one of two conditions written there"),
+    ("listing.rs", "condition", "a condition written in that file"),
+    ("listing.rs", "current", "a condition written there"),
+    ("listing.rs", "linked", "a condition written in that file"),
+    ("listing.rs", "table", "`Entity::table`"),
+    ("organizations.rs", "open", "a part of a statement written there"),
     ("open.rs", "name", "a name that the file is attached under, of random digits"),
     ("organizations.rs", "table", "one of two names written there"),
     ("presets.rs", "condition", "a condition written in that file"),

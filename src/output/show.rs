@@ -10,7 +10,7 @@ use std::fmt::Write;
 use crate::domain::names::is_hidden;
 
 /// Combining marks a letter may carry before the rest is left out; no living script needs more.
-const MOST_MARKS: usize = 4;
+pub(super) const MOST_MARKS: usize = 4;
 
 /// Ends whichever style is on. Unassigned and ignorable, so of no width, and never part of honest text.
 const END: char = '\u{e0080}';
@@ -128,7 +128,7 @@ impl Safe {
 }
 
 /// Returns whether a character is drawn over the one before it.
-fn is_combining(c: char) -> bool {
+pub(super) fn is_combining(c: char) -> bool {
     !c.is_ascii() && console::measure_text_width(c.encode_utf8(&mut [0; 4])) == 0
 }
 

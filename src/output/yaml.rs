@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::document::{Tree, text_of};
+use super::show::{MOST_MARKS, is_combining};
 use crate::domain::names::is_hidden;
 
 /// Returns a JSON object as a YAML document.
@@ -104,8 +105,12 @@ fn text(yaml: &mut String, text: &str) {
         return;
     }
     yaml.push('"');
+    let mut marks = 0;
     for c in text.chars() {
+        marks = if is_combining(c) { marks + 1 } else { 0 };
         match c {
+            // A tower of marks covers what stands above it.
+            c if marks > MOST_MARKS && u32::from(c) <= 0xffff => yaml.push_str(&format!("\\u{:04x}", u32::from(c))),
             '"' => yaml.push_str("\\\""),
             '\\' => yaml.push_str("\\\\"),
             '\n' => yaml.push_str("\\n"),

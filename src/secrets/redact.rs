@@ -138,7 +138,7 @@ impl View {
             View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
         let mut at = 0;
         while let Some(first) = text.as_bytes().get(at) {
-            let unit = text.get(at + 2..at + 6).filter(|_| text[at..].starts_with("\\u"));
+            let unit = text.get(at + 2..at + 6).filter(|_| text.as_bytes()[at..].starts_with(b"\\u"));
             let unit = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
             let (shown, length) = match (first, text.as_bytes().get(at + 1), unit) {
                 (_, _, Some(c)) => (c.to_string().into_bytes(), 6),

@@ -78,7 +78,7 @@ fn every_digit_comes_out_in_every_format() {
                 text.contains(&format!("progress: {digits}\n")) && text.contains(&format!("fee: {digits}\n")),
                 "{text}"
             );
-            assert!(text.contains(&format!("- n: {digits}\n")), "{text}");
+            assert!(text.contains(&format!("- \"n\": {digits}\n")), "{text}");
             let text = out(&format!("{command} -o csv --fields progress,custom"));
             assert!(text.contains(&format!("\n{digits},\"{{\"\"fee\"\":{digits},")), "{text}");
             let text = out(&format!("{command} --fields progress,custom"));

@@ -225,9 +225,11 @@ fn assignment(text: &str, manifest: &Manifest) -> Result<(SettingKey, Value), Us
 fn typed(key: &SettingKey, value: &str, manifest: &Manifest) -> Result<Value, UserError> {
     let text = Value::from(value);
     let is_text = |text: &Value| settings::check(key, text, manifest).is_ok();
+    // A list or a map that is wrong is no text.
+    let is_structure = value.trim().starts_with(['[', '{']);
     let read = match yaml::parse("VALUE", value) {
         Ok(node) => node.to_json(),
-        Err(_) if is_text(&text) => return Ok(text),
+        Err(_) if !is_structure && is_text(&text) => return Ok(text),
         Err(error) => {
             let quoted = format!("a text with characters that mean something in YAML is quoted: '{key}=\"{value}\"'");
             return Err(error.hint(quoted));
@@ -239,7 +241,7 @@ fn typed(key: &SettingKey, value: &str, manifest: &Manifest) -> Result<Value, Us
     // A comment or a block takes a part of a text away.
     let is_whole = value.trim().starts_with(['"', '\'']) || read.as_str().is_none_or(|read| read == value.trim());
     let is_good = is_whole && settings::check(key, &read, manifest).is_ok();
-    Ok(if !is_good && !value.trim().is_empty() && is_text(&text) { text } else { read })
+    Ok(if !is_good && !is_structure && !value.trim().is_empty() && is_text(&text) { text } else { read })
 }
 
 /// Reads the name of one setting, with the nearest known one for a typing error.

@@ -651,7 +651,8 @@ fn counted_pages_are_not_gone_on_with_after_a_long_pause() {
     // Begun again just now, it is gone on with, and then brought up to now.
     world.server.play(|_| json("[]"));
     world.run_well();
-    assert_eq!(world.server.seen(), ["GET /page/2", "GET /page/1"]);
+    let twice = "an empty page that another one has promised is asked for once more";
+    assert_eq!(world.server.seen(), ["GET /page/2", "GET /page/2", "GET /page/1"], "{twice}");
 }
 
 #[test]
