@@ -219,8 +219,9 @@ pub fn wasted(connection: &Connection, before: &BTreeMap<String, Progress>, stat
     let lost = |page: &&Served| {
         let Some(progress) = after.get(page.stream) else { return page.stream != "gone" };
         match &progress.open {
-            Some(open) => page.after >= open.position,
-            None => before.get(page.stream).is_some_and(|before| before.watermark == progress.watermark),
+            Some(open) if open.has(page) => page.after >= open.position,
+            // A run reads on: what it read before is done where the watermark has moved behind it.
+            _ => before.get(page.stream).is_some_and(|before| before.watermark == progress.watermark),
         }
     };
     state.ledger[first..].iter().filter(lost).count()
