@@ -119,6 +119,13 @@ impl Provider {
         person.there && !person.hidden && (self.wide || !person.wide)
     }
 
+    /// Returns whether one page may hold several people and let in for none of them: then the credential is what is doubted.
+    pub(super) fn may_shut_out(&self) -> bool {
+        let mut lists = BTreeSet::new();
+        let shut = self.people.values().filter(|person| person.refused == Some(403) && self.is_seen(person));
+        shut.into_iter().any(|person| !lists.insert((person.stream, person.value)))
+    }
+
     pub(super) fn seen_of(&self, stream: usize) -> BTreeSet<u32> {
         let seen = self.people.iter().filter(|(_, person)| person.stream == stream && self.is_seen(person));
         seen.map(|(key, _)| *key).collect()

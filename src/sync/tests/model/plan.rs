@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// What a request for the details of one person may be refused with.
-const REFUSALS: [u16; 2] = [404, 400];
+const REFUSALS: [u16; 3] = [404, 400, 403];
 
 /// A world, and all that happens in it.
 #[derive(Debug, Clone)]

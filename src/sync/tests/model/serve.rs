@@ -282,6 +282,17 @@ impl Provider {
         token.strip_prefix('t')?.split_once('.')?.0.parse().ok()
     }
 
+    /// Returns whether the page before is as full as one is that has another behind it.
+    fn is_behind_full(&self, ask: &Ask) -> bool {
+        let read = self.ledgers[ask.stream].reads[ask.mode].as_ref();
+        let Some((last, before)) = read.and_then(|read| read.chain(ask.value)?.pages.split_last()) else {
+            return false;
+        };
+        let size = i64::try_from(self.shapes[ask.stream].size).unwrap_or(i64::MAX);
+        let largest = before.iter().map(|page| page.count).max().unwrap_or(size);
+        last.next == ask.at && last.count > 0 && last.count >= size.min(largest)
+    }
+
     /// Returns what of a page goes into the ledger.
     fn shown(&self, ask: &Ask, draft: &Draft) -> Shown {
         let shape = &self.shapes[ask.stream];
@@ -302,20 +313,17 @@ impl Provider {
             _ => draft.next.clone().filter(|_| draft.told == Told::Right),
         };
         let said_more = shape.more && draft.more;
+        // Behind a full page an empty one is asked for twice by whoever reads with care.
+        let once = count == 0 && !shape.kind.leads() && self.is_behind_full(ask);
         let ended = match shape.kind {
             Kind::Single => true,
+            _ if once => false,
             kind if kind.leads() => next.is_none() && draft.told != Told::OtherHost,
             _ => (count == 0 && !said_more) || (shape.more && !draft.more) || (shape.short && count < shape.size),
         };
         // A full page that says nothing of another, or an empty one where more was promised, may not be the last.
         let silent = shape.kind.leads() && draft.next.is_none() && !shape.tells_end;
-        // Behind a full page an empty one is asked for twice by whoever reads with care.
-        let before = || self.ledgers[ask.stream].reads[ask.mode].as_ref()?.chain(ask.value)?.pages.last();
-        let behind_full =
-            |at| before().is_some_and(|page| page.next.as_ref() == Some(at) && page.rows.len() >= shape.size);
-        let once = !shape.kind.leads() && ask.at.as_ref().is_some_and(behind_full);
-        let unproved =
-            silent && count >= shape.size || count == 0 && (silent && ask.at.is_some() || once && !said_more);
+        let unproved = silent && (count >= shape.size || (count == 0 && ask.at.is_some()));
         let disordered = shape.kind == Kind::Keyset && !rows.is_sorted();
         let leads_to_itself = shape.kind.leads() && next.is_some() && next == ask.at;
         Shown {
@@ -391,7 +399,7 @@ impl Provider {
         };
         let well = answer.status == 200 && answer.body == written_row_of(self, key).into_bytes();
         let missing_ok = self.shapes[stream].detail.is_some_and(|detail| detail.missing_ok);
-        let is_gone = answer.status == 204 || (missing_ok && matches!(answer.status, 404 | 410));
+        let is_gone = missing_ok && answer.status == 404;
         let content = self.people.get(&key).map(|person| person.content);
         let page = match self.page {
             Some((stream, mode, value)) => {
