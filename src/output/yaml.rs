@@ -44,15 +44,22 @@ fn members(yaml: &mut String, fields: &[(std::borrow::Cow<'_, str>, Tree<'_>)], 
                 yaml.push('\n');
                 members(yaml, fields, indent + 2, false);
             }
-            Tree::List(list) if !list.is_empty() => {
-                yaml.push('\n');
-                items(yaml, list, indent + 2);
-            }
-            scalar => {
-                yaml.push(' ');
-                inline(yaml, scalar);
-                yaml.push('\n');
-            }
+            other => behind(yaml, other, indent),
+        }
+    }
+}
+
+/// Writes what stands behind a name or a dash: a scalar in its line, a list below it.
+fn behind(yaml: &mut String, value: &Tree<'_>, indent: usize) {
+    match value {
+        Tree::List(list) if !list.is_empty() => {
+            yaml.push('\n');
+            items(yaml, list, indent + 2);
+        }
+        scalar => {
+            yaml.push(' ');
+            inline(yaml, scalar);
+            yaml.push('\n');
         }
     }
 }
@@ -66,15 +73,7 @@ fn items(yaml: &mut String, list: &[Tree<'_>], indent: usize) {
                 yaml.push(' ');
                 members(yaml, fields, indent + 2, true);
             }
-            Tree::List(list) if !list.is_empty() => {
-                yaml.push('\n');
-                items(yaml, list, indent + 2);
-            }
-            scalar => {
-                yaml.push(' ');
-                inline(yaml, scalar);
-                yaml.push('\n');
-            }
+            other => behind(yaml, other, indent),
         }
     }
 }

@@ -84,6 +84,13 @@ fn inside_base64(alphabet: Alphabet, secret: &[u8], shift: usize) -> Option<Zero
     encoded.as_bytes().get(own).filter(|own| own.len() >= SHORTEST_INSIDE).map(|own| Zeroizing::new(own.to_vec()))
 }
 
+/// What a piece of a text is read as.
+enum Shown {
+    Nothing,
+    Byte(u8),
+    Char(char),
+}
+
 /// A text as a reader may see it, and where in the text each byte comes from.
 struct View {
     bytes: Zeroizing<Vec<u8>>,
@@ -95,83 +102,64 @@ impl View {
         View { bytes: Zeroizing::new(text.as_bytes().to_vec()), from: (0..text.len()).map(|at| at..at + 1).collect() }
     }
 
-    fn percent_decoded(text: &str, plus_is_space: bool) -> Self {
-        let text = text.as_bytes();
+    /// Goes through a text piece by piece: `piece` says what is shown for what stands at a place, and how long that is.
+    fn read_by(text: &str, piece: impl Fn(usize, u8) -> (Shown, usize)) -> Self {
         let mut view =
             View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
         let mut at = 0;
-        while let Some(byte) = text.get(at) {
-            let digit = |place: usize| text.get(place).and_then(|digit| char::from(*digit).to_digit(16));
-            let (byte, length) = match (*byte, digit(at + 1), digit(at + 2)) {
-                (b'%', Some(high), Some(low)) => ((high << 4 | low) as u8, 3),
-                (b'+', ..) if plus_is_space => (b' ', 1),
-                (byte, ..) => (byte, 1),
+        while let Some(first) = text.as_bytes().get(at) {
+            let (shown, length) = piece(at, *first);
+            let mut utf8 = [0; 4];
+            let bytes = match &shown {
+                Shown::Nothing => &[],
+                Shown::Byte(byte) => std::slice::from_ref(byte),
+                Shown::Char(c) => c.encode_utf8(&mut utf8).as_bytes(),
             };
-            view.bytes.push(byte);
-            view.from.push(at..at + length);
+            view.bytes.extend_from_slice(bytes);
+            view.from.extend(std::iter::repeat_n(at..at + length, bytes.len()));
             at += length;
         }
         view
+    }
+
+    fn percent_decoded(text: &str, plus_is_space: bool) -> Self {
+        let digit = |at: usize| text.as_bytes().get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        View::read_by(text, |at, first| match (first, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => (Shown::Byte((high << 4 | low) as u8), 3),
+            (b'+', ..) if plus_is_space => (Shown::Byte(b' '), 1),
+            (byte, ..) => (Shown::Byte(byte), 1),
+        })
     }
 
     /// As an HTML page shows it.
     fn unescaped_html(text: &str) -> Self {
-        let mut view =
-            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
-        let mut at = 0;
-        while let Some(first) = text.as_bytes().get(at) {
-            let entity = if *first == b'&' { entity(&text[at..]) } else { None };
-            let (shown, length) =
-                entity.map_or_else(|| (vec![*first], 1), |(c, length)| (c.to_string().into_bytes(), length));
-            for byte in shown {
-                view.bytes.push(byte);
-                view.from.push(at..at + length);
-            }
-            at += length;
-        }
-        view
+        View::read_by(text, |at, first| {
+            let entity = if first == b'&' { entity(&text[at..]) } else { None };
+            entity.map_or((Shown::Byte(first), 1), |(c, length)| (Shown::Char(c), length))
+        })
     }
 
     /// As a JSON reader sees it: any character may be escaped, and a slash often is.
     fn unescaped_json(text: &str) -> Self {
-        let mut view =
-            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
-        let mut at = 0;
-        while let Some(first) = text.as_bytes().get(at) {
-            let unit = text.get(at + 2..at + 6).filter(|_| text.as_bytes()[at..].starts_with(b"\\u"));
+        View::read_by(text, |at, first| {
+            let rest = &text.as_bytes()[at..];
+            let unit = text.get(at + 2..at + 6).filter(|_| rest.starts_with(b"\\u"));
             let unit = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
-            let (shown, length) = match (first, text.as_bytes().get(at + 1), unit) {
-                (_, _, Some(c)) => (c.to_string().into_bytes(), 6),
-                (b'\\', Some(next @ (b'/' | b'\\' | b'"')), _) => (vec![*next], 2),
-                (byte, ..) => (vec![*byte], 1),
-            };
-            for byte in shown {
-                view.bytes.push(byte);
-                view.from.push(at..at + length);
+            match (first, rest.get(1), unit) {
+                (_, _, Some(c)) => (Shown::Char(c), 6),
+                (b'\\', Some(next @ (b'/' | b'\\' | b'"')), _) => (Shown::Byte(*next), 2),
+                (byte, ..) => (Shown::Byte(byte), 1),
             }
-            at += length;
-        }
-        view
+        })
     }
 
     /// Without white space, also where JSON escapes it: a long value may be broken over lines.
     fn on_one_line(text: &str) -> Self {
-        let bytes = text.as_bytes();
-        let mut view =
-            View { bytes: Zeroizing::new(Vec::with_capacity(text.len())), from: Vec::with_capacity(text.len()) };
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            match (byte, bytes.get(at + 1)) {
-                (b'\\', Some(b'n' | b'r' | b't')) => at += 2,
-                (byte, _) if byte.is_ascii_whitespace() => at += 1,
-                (byte, _) => {
-                    view.bytes.push(*byte);
-                    view.from.push(at..at + 1);
-                    at += 1;
-                }
-            }
-        }
-        view
+        View::read_by(text, |at, first| match (first, text.as_bytes().get(at + 1)) {
+            (b'\\', Some(b'n' | b'r' | b't')) => (Shown::Nothing, 2),
+            (byte, _) if byte.is_ascii_whitespace() => (Shown::Nothing, 1),
+            (byte, _) => (Shown::Byte(byte), 1),
+        })
     }
 
     /// Finds what is left of a long secret that was cut short at either end.
